@@ -1,0 +1,241 @@
+"""What holds a month open, with its figures and the command that lifts it (rule 2.4)."""
+
+import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tokengov_pipelines.domain.attribution import Rung
+from tokengov_pipelines.domain.chargeback import (
+    ChargebackPolicy,
+    ChargebackProblem,
+    CostCenter,
+    InvoiceHeader,
+    LoggedSpend,
+    charge_month,
+)
+from tokengov_pipelines.domain.close import (
+    CloseFacts,
+    InvoiceFacts,
+    Waiver,
+    WaiverSubject,
+    close_blockers,
+    invoice_facts,
+)
+from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
+from tokengov_pipelines.domain.reconciliation import ReconciliationStatus, Tolerances
+
+SEPTEMBER = BillingMonth(2026, 9)
+INVOICE = InvoiceFacts(
+    provider="anthropic",
+    invoice_id="INV-19",
+    currency="USD",
+    total=Decimal("928.08"),
+    charged=Decimal("928.08"),
+    suspense=Decimal("10.00"),
+    unexplained=Decimal("0.00"),
+    status=ReconciliationStatus.MATCHED,
+)
+CLEAN = CloseFacts(
+    month=SEPTEMBER,
+    missing_days={"raw/litellm_spend_logs": []},
+    logged={"anthropic": Decimal("900.000000000000")},
+    invoices=[INVOICE],
+    quarantined_calls=0,
+    quarantined_spend=Decimal(0),
+    max_suspense_pct=Decimal("2.0"),
+    preparer="Ada",
+    approver="Grace",
+    controllers=frozenset({"Grace", "grace@acme.example"}),
+)
+
+
+def waiver(subject, provider=None, approved_by="Grace", limit=None, **changes):
+    signed = Waiver(
+        id=1,
+        month=SEPTEMBER,
+        provider=provider,
+        subject=WaiverSubject(subject),
+        reason="agreed",
+        requested_by="Ada",
+        approved_by=approved_by,
+        limit_amount=limit,
+        granted_at=dt.datetime(2026, 10, 7, 9, tzinfo=dt.UTC),
+    )
+    return replace(signed, **changes)
+
+
+def with_invoice(**changes):
+    return replace(CLEAN, invoices=[replace(INVOICE, **changes)])
+
+
+def codes(facts, *waivers):
+    return [blocker.code for blocker in close_blockers(facts, waivers)]
+
+
+def test_a_clean_month_closes():
+    assert close_blockers(CLEAN, []) == []
+
+
+def test_suspense_of_the_rule_books_example_needs_a_signed_waiver():
+    facts = with_invoice(suspense=Decimal("50.53"))
+    (blocker,) = close_blockers(facts, [])
+    assert blocker.code == "suspense_above_limit"
+    assert blocker.what == ("anthropic invoice INV-19: suspense holds 50.53 of 928.08 USD, 5.44 %; the limit is 2.0 %")
+    assert blocker.fix == (
+        'tokengov waive 2026-09 suspense --provider anthropic --reason "..." --requested-by A --approved-by B'
+    )
+    assert codes(facts, waiver("suspense", "anthropic")) == []
+
+
+@pytest.mark.parametrize(
+    ("suspense", "total", "held"),
+    [
+        ("20.00", "1000.00", False),  # exactly 2 %
+        ("20.01", "1000.00", True),
+        ("-20.01", "-1000.00", True),  # a credit note
+        ("0.00", "0.00", False),
+        ("0.01", "0.00", True),
+    ],
+)
+def test_the_suspense_limit_is_inclusive_and_never_divides(suspense, total, held):
+    facts = with_invoice(suspense=Decimal(suspense), total=Decimal(total), charged=Decimal(total))
+    assert codes(facts) == (["suspense_above_limit"] if held else [])
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        waiver("quarantine"),
+        waiver("suspense", "openai"),
+        waiver("suspense", limit=Decimal("50.52")),
+        waiver("suspense", month=BillingMonth(2026, 8)),
+        waiver("suspense", revoked_at=dt.datetime(2026, 10, 8, tzinfo=dt.UTC)),
+    ],
+    ids=["other subject", "other provider", "limit too low", "other month", "revoked"],
+)
+def test_a_waiver_covers_only_what_it_says(useless):
+    facts = with_invoice(suspense=Decimal("50.53"))
+    assert codes(facts, useless) == ["suspense_above_limit"]
+    assert codes(facts, useless, waiver("suspense", limit=Decimal("50.53"))) == []
+
+
+def test_missing_days_are_listed_by_source_and_no_waiver_lifts_them():
+    days = [dt.date(2026, 9, day) for day in (30, 2, 3, 4, 5, 6)]
+    facts = replace(CLEAN, missing_days={"raw/litellm_spend_logs": days, "raw/litellm_teams": []})
+    (blocker,) = close_blockers(facts, [waiver(subject) for subject in WaiverSubject])
+    assert blocker.code == "missing_extract"
+    assert (
+        "6 of the 30 days of 2026-09: 2026-09-02, 2026-09-03, 2026-09-04, 2026-09-05, 2026-09-06, ..." in blocker.what
+    )
+    assert blocker.fix == "tokengov load 2026-09-02 2026-09-30"
+
+
+def test_a_day_whose_source_shrank_is_accepted_or_waived():
+    days = {dt.date(2026, 9, 9): "9 rows became 7", dt.date(2026, 9, 2): "3 request_ids are gone"}
+    facts = replace(CLEAN, shrunk_days=days)
+    first, second = close_blockers(facts, [waiver("quarantine")])
+    assert {first.code, second.code} == {"source_shrank"}
+    assert first.what == "the latest load of 2026-09-02 held less than the one before it: 3 request_ids are gone"
+    assert first.fix.startswith("tokengov accept-shrink 2026-09-02 ")
+    assert "tokengov waive 2026-09 shrink" in first.fix
+    assert codes(facts, waiver("shrink")) == []
+
+
+def test_logged_spend_needs_an_invoice():
+    facts = replace(CLEAN, logged={**CLEAN.logged, "openai": Decimal("12.340000000000"), "google": Decimal(0)})
+    (blocker,) = close_blockers(facts, [])
+    assert blocker.code == "missing_invoice"
+    assert "openai logged 12.340000000000 USD in 2026-09" in blocker.what
+    assert blocker.fix == "tokengov invoice new openai 2026-09"
+
+
+def test_a_chargeback_problem_is_a_blocker_and_is_said_once():
+    several = ChargebackProblem("several_invoices", "openai", "openai has 2 invoices", "enter it as one")
+    missing = ChargebackProblem("missing_invoice", "mistral", "mistral has no invoice", "tokengov invoice new ...")
+    facts = replace(CLEAN, logged={"openai": Decimal(1), "mistral": Decimal(1)}, problems=[several, missing])
+    assert codes(facts) == ["missing_invoice", "several_invoices"]
+
+
+def test_a_wrong_sum_is_never_waived():
+    facts = with_invoice(charged=Decimal("928.07"))
+    (blocker,) = close_blockers(facts, [waiver(subject) for subject in WaiverSubject])
+    assert blocker.code == "charges_do_not_sum"
+    assert "a difference of 0.01" in blocker.what
+
+
+def test_a_blocked_status_is_never_waived():
+    facts = with_invoice(status=ReconciliationStatus.BLOCKED, unexplained=Decimal("131.21"))
+    (blocker,) = close_blockers(facts, [waiver(subject) for subject in WaiverSubject])
+    assert blocker.code == "status_blocked"
+    assert "131.21 of 928.08 USD is unexplained (14.14 %)" in blocker.what
+
+
+def test_investigate_needs_the_waiver_of_a_controller():
+    facts = with_invoice(status=ReconciliationStatus.INVESTIGATE, unexplained=Decimal("6.00"))
+    assert codes(facts) == ["status_investigate"]
+    (blocker,) = close_blockers(facts, [waiver("investigate", "anthropic", approved_by="Bob")])
+    assert "approved by Bob is not a controller's" in blocker.what
+    assert codes(facts, waiver("investigate", "anthropic", approved_by=" GRACE@acme.example ")) == []
+    assert codes(replace(facts, controllers=frozenset()), waiver("investigate")) == ["status_investigate"]
+
+
+def test_quarantine_is_empty_or_waived():
+    facts = replace(CLEAN, quarantined_calls=3, quarantined_spend=Decimal("4.200000000000"))
+    (blocker,) = close_blockers(facts, [waiver("quarantine", "anthropic")])
+    assert blocker.code == "quarantine_not_empty"
+    assert blocker.what.startswith("3 calls of 2026-09 are in quarantine, with 4.200000000000 USD")
+    assert codes(facts, waiver("quarantine")) == []
+    assert codes(facts, waiver("quarantine", limit=Decimal("4.19"))) == ["quarantine_not_empty"]
+
+
+@pytest.mark.parametrize(
+    ("preparer", "approver", "code"),
+    [
+        ("Ada", "Ada", "one_person"),
+        ("Ada", " ada ", "one_person"),
+        ("", "Grace", "not_signed"),
+        ("Ada", " ", "not_signed"),
+    ],
+)
+def test_a_close_has_two_people(preparer, approver, code):
+    assert codes(replace(CLEAN, preparer=preparer, approver=approver)) == [code]
+
+
+def test_every_reason_is_told_at_once():
+    facts = replace(
+        with_invoice(suspense=Decimal("50.53"), status=ReconciliationStatus.BLOCKED, unexplained=Decimal("20.00")),
+        missing_days={"raw/litellm_spend_logs": [dt.date(2026, 9, 2)]},
+        quarantined_calls=1,
+        approver="Ada",
+    )
+    assert codes(facts) == [
+        "missing_extract",
+        "status_blocked",
+        "suspense_above_limit",
+        "quarantine_not_empty",
+        "one_person",
+    ]
+
+
+def test_the_facts_of_an_invoice_are_read_off_its_lines():
+    period = InvoicePeriod(dt.date(2026, 9, 1), dt.date(2026, 10, 1))
+    invoice = InvoiceHeader("anthropic", "INV-19", Decimal("106.00"), "USD", period)
+    spend = [
+        LoggedSpend("anthropic", "CC-100", Rung.TEAM_METADATA, Decimal(70)),
+        LoggedSpend("anthropic", "CC-900", Rung.SUSPENSE, Decimal(30)),
+    ]
+    centers = {code: CostCenter(code, code, "ACME-US") for code in ("CC-100", "CC-900", "CC-990")}
+    policy = ChargebackPolicy("CC-900", "CC-990", "showback", "USD", "0" * 64)
+    lines, _ = charge_month(SEPTEMBER, [invoice], spend, centers, policy, 0)
+    assert invoice_facts(invoice, lines, "CC-900", Tolerances()) == InvoiceFacts(
+        provider="anthropic",
+        invoice_id="INV-19",
+        currency="USD",
+        total=Decimal("106.00"),
+        charged=Decimal("106.00"),
+        suspense=Decimal("30.00"),
+        unexplained=Decimal("6.00"),
+        status=ReconciliationStatus.BLOCKED,
+    )

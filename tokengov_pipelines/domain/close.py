@@ -1,0 +1,279 @@
+"""May a month close? The preconditions of rule 2.4, as blockers with figures and the command that lifts each.
+
+Belongs here: the decision, from facts that someone else gathered. Does not belong here: gathering them (`assets`),
+storing periods and waivers (`ledger`), writing the closed pack (`pack.seal`).
+
+First cut: journal balance and approved accruals are preconditions too and appear with the rules that make them.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from tokengov_pipelines.domain.chargeback import ChargebackLine, ChargebackProblem, InvoiceHeader
+from tokengov_pipelines.domain.money import usd
+from tokengov_pipelines.domain.period import BillingMonth
+from tokengov_pipelines.domain.reconciliation import ReconciliationStatus, Tolerances, reconciliation_status
+
+_DAYS_SHOWN = 5
+
+
+class WaiverSubject(StrEnum):
+    """What two people may agree to let pass. A missing day, a blocked status or a wrong sum is never among it."""
+
+    SUSPENSE = "suspense"
+    QUARANTINE = "quarantine"
+    INVESTIGATE = "investigate"
+    SHRINK = "shrink"
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A signed exception of one month, for one provider or (None) for all, up to `limit_amount` where there is one."""
+
+    id: int
+    month: BillingMonth
+    provider: str | None
+    subject: WaiverSubject
+    reason: str
+    requested_by: str
+    approved_by: str
+    limit_amount: Decimal | None
+    granted_at: dt.datetime
+    revoked_at: dt.datetime | None = None
+
+    def covers(self, month: BillingMonth, subject: WaiverSubject, provider: str | None, amount: Decimal) -> bool:
+        """Whether it is in force for this month, subject and provider, and its limit is not exceeded by `amount`."""
+        return (
+            self.revoked_at is None
+            and (self.month, self.subject) == (month, subject)
+            and (self.provider is None or self.provider == provider)
+            and (self.limit_amount is None or abs(amount) <= self.limit_amount)
+        )
+
+
+@dataclass(frozen=True)
+class InvoiceFacts:
+    """One charged invoice: its total, the sum of its charge lines, the part at the suspense cost center, its match."""
+
+    provider: str
+    invoice_id: str
+    currency: str
+    total: Decimal
+    charged: Decimal
+    suspense: Decimal
+    unexplained: Decimal
+    status: ReconciliationStatus
+
+
+def invoice_facts(
+    invoice: InvoiceHeader, lines: Iterable[ChargebackLine], suspense: str, limits: Tolerances
+) -> InvoiceFacts:
+    """What the close has to know of a charged invoice, read off its lines; `suspense` is the policy's cost center.
+
+    First cut: the central line is what nothing explains yet, so it is the unexplained amount of rule 4.7.
+    """
+    mine = [line for line in lines if (line.provider, line.invoice_id) == (invoice.provider, invoice.invoice_id)]
+    unexplained = sum((line.amount for line in mine if line.charge_type == "central"), Decimal(0))
+    return InvoiceFacts(
+        provider=invoice.provider,
+        invoice_id=invoice.invoice_id,
+        currency=invoice.currency,
+        total=invoice.total,
+        charged=sum((line.amount for line in mine), Decimal(0)),
+        suspense=sum((line.amount for line in mine if line.cost_center == suspense), Decimal(0)),
+        unexplained=unexplained,
+        status=reconciliation_status(unexplained, invoice.total, limits),
+    )
+
+
+@dataclass(frozen=True)
+class CloseFacts:
+    """Everything the decision reads.
+
+    `missing_days`: by source, days neither extracted nor known to be empty. `shrunk_days`: days whose latest load held
+    less than the current one, and what is gone. `logged`: accepted spend by provider. `quarantined_calls` with
+    `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a waiver
+    for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %.
+    """
+
+    month: BillingMonth
+    missing_days: Mapping[str, Sequence[dt.date]]
+    logged: Mapping[str, Decimal]
+    invoices: Sequence[InvoiceFacts]
+    quarantined_calls: int
+    quarantined_spend: Decimal
+    max_suspense_pct: Decimal
+    preparer: str
+    approver: str
+    problems: Sequence[ChargebackProblem] = ()
+    controllers: frozenset[str] = field(default_factory=frozenset)
+    shrunk_days: Mapping[dt.date, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """One reason why the month stays open: what is wrong with its figures, and the command that lifts it."""
+
+    code: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what}. Fix: {self.fix}"
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person; case and surrounding blanks do not make two (rule 2.4)."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def close_blockers(facts: CloseFacts, waivers: Iterable[Waiver]) -> list[Blocker]:
+    """Every reason of rule 2.4 why the month may not close now, in the order of the close; empty means that it may."""
+    granted = list(waivers)
+    blockers = _missing_days(facts)
+    blockers += _shrunk_days(facts, granted)
+    blockers += _missing_invoices(facts)
+    blockers += [Blocker(each.code, each.what, each.fix) for each in facts.problems if each.code != "missing_invoice"]
+    for invoice in sorted(facts.invoices, key=lambda each: (each.provider, each.invoice_id)):
+        blockers += _wrong_sum(invoice)
+        blockers += _unexplained(facts, invoice, granted)
+        blockers += _too_much_suspense(facts, invoice, granted)
+    blockers += _quarantined(facts, granted)
+    blockers += _one_person(facts)
+    return blockers
+
+
+def waive_command(month: BillingMonth, subject: WaiverSubject, provider: str | None) -> str:
+    """The command that grants a waiver, with placeholders for what only people can say."""
+    of_provider = f" --provider {provider}" if provider else ""
+    return f'tokengov waive {month} {subject}{of_provider} --reason "..." --requested-by A --approved-by B'
+
+
+def percent(part: Decimal, whole: Decimal) -> str:
+    """A share for people, two decimals, half away from zero; the decision itself never divides (rule 1.3)."""
+    if whole == 0:
+        return "all"
+    return f"{(abs(part) * 100 / abs(whole)).quantize(Decimal('0.01'), rounding='ROUND_HALF_UP')} %"
+
+
+def _missing_days(facts: CloseFacts) -> list[Blocker]:
+    blockers = []
+    for source in sorted(facts.missing_days):
+        days = sorted(facts.missing_days[source])
+        if days:
+            listed = ", ".join(map(str, days[:_DAYS_SHOWN])) + (", ..." if len(days) > _DAYS_SHOWN else "")
+            whole = len(facts.month.days())
+            what = f"{source} has no extract for {len(days)} of the {whole} days of {facts.month}: {listed}"
+            fix = f"tokengov load {days[0]} {days[-1]}"
+            blockers.append(Blocker("missing_extract", what, fix))
+    return blockers
+
+
+def _shrunk_days(facts: CloseFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
+    """The earlier load stays current, so the figures stand; but someone has to say why the source lost rows."""
+    if any(waiver.covers(facts.month, WaiverSubject.SHRINK, None, Decimal(0)) for waiver in waivers):
+        return []
+    return [
+        Blocker(
+            "source_shrank",
+            f"the latest load of {day} held less than the one before it: {lost}",
+            f'tokengov accept-shrink {day} --reason "..." --accepted-by A, or keep the earlier load: '
+            + waive_command(facts.month, WaiverSubject.SHRINK, None),
+        )
+        for day, lost in sorted(facts.shrunk_days.items())
+    ]
+
+
+def _missing_invoices(facts: CloseFacts) -> list[Blocker]:
+    invoiced = {invoice.provider for invoice in facts.invoices}
+    known = {each.provider for each in facts.problems if each.code != "missing_invoice"}  # has one that is not charged
+    return [
+        Blocker(
+            "missing_invoice",
+            f"{provider} logged {usd(logged):f} USD in {facts.month} and has no invoice",
+            f"tokengov invoice new {provider} {facts.month}",
+        )
+        for provider, logged in sorted(facts.logged.items())
+        if logged and provider not in invoiced | known
+    ]
+
+
+def _wrong_sum(invoice: InvoiceFacts) -> list[Blocker]:
+    if invoice.charged == invoice.total:
+        return []
+    what = (
+        f"{_named(invoice)}: the charges add up to {invoice.charged} of {invoice.total} {invoice.currency}, "
+        f"a difference of {invoice.total - invoice.charged}"
+    )
+    return [Blocker("charges_do_not_sum", what, "this is a defect of the product; no waiver lifts it: report it")]
+
+
+def _unexplained(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
+    figures = (
+        f"{_named(invoice)}: {invoice.unexplained} of {invoice.total} {invoice.currency} is unexplained "
+        f"({percent(invoice.unexplained, invoice.total)})"
+    )
+    if invoice.status in (ReconciliationStatus.BLOCKED, ReconciliationStatus.MISSING_INVOICE):
+        fix = (
+            "tokengov invoice check FILE, then backfill the calls that are missing; no waiver lifts this status, "
+            "the difference has to be explained"
+        )
+        return [Blocker("status_blocked", f"{figures}, status {invoice.status}", fix)]
+    if invoice.status is not ReconciliationStatus.INVESTIGATE:
+        return []
+    mine = [
+        waiver
+        for waiver in waivers
+        if waiver.covers(facts.month, WaiverSubject.INVESTIGATE, invoice.provider, invoice.unexplained)
+    ]
+    if any(same_person(waiver.approved_by, each) for waiver in mine for each in facts.controllers):
+        return []
+    needs = "needs the controller's waiver"
+    if mine:
+        needs = f"the waiver approved by {mine[0].approved_by} is not a controller's (directory/people.csv)"
+    fix = waive_command(facts.month, WaiverSubject.INVESTIGATE, invoice.provider)
+    return [Blocker("status_investigate", f"{figures}, status investigate: {needs}", fix)]
+
+
+def _too_much_suspense(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
+    if abs(usd(invoice.suspense)) * 100 <= usd(facts.max_suspense_pct) * abs(usd(invoice.total)):
+        return []
+    if any(
+        waiver.covers(facts.month, WaiverSubject.SUSPENSE, invoice.provider, invoice.suspense) for waiver in waivers
+    ):
+        return []
+    what = (
+        f"{_named(invoice)}: suspense holds {invoice.suspense} of {invoice.total} {invoice.currency}, "
+        f"{percent(invoice.suspense, invoice.total)}; the limit is {facts.max_suspense_pct} %"
+    )
+    return [Blocker("suspense_above_limit", what, waive_command(facts.month, WaiverSubject.SUSPENSE, invoice.provider))]
+
+
+def _quarantined(facts: CloseFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
+    spend = usd(facts.quarantined_spend)
+    if not facts.quarantined_calls or any(
+        waiver.covers(facts.month, WaiverSubject.QUARANTINE, None, spend) for waiver in waivers
+    ):
+        return []
+    what = (
+        f"{facts.quarantined_calls} calls of {facts.month} are in quarantine, with {spend:f} USD of readable spend "
+        "(fct_quarantined_calls)"
+    )
+    return [Blocker("quarantine_not_empty", what, waive_command(facts.month, WaiverSubject.QUARANTINE, None))]
+
+
+def _one_person(facts: CloseFacts) -> list[Blocker]:
+    fix = f"tokengov close {facts.month} --preparer A --approver B"
+    if not facts.preparer.strip() or not facts.approver.strip():
+        return [Blocker("not_signed", f"the close of {facts.month} names no preparer or no approver", fix)]
+    if same_person(facts.preparer, facts.approver):
+        what = f"{facts.preparer} is preparer and approver of {facts.month}; the two are different people"
+        return [Blocker("one_person", what, fix)]
+    return []
+
+
+def _named(invoice: InvoiceFacts) -> str:
+    return f"{invoice.provider} invoice {invoice.invoice_id}"

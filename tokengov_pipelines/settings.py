@@ -1,0 +1,224 @@
+"""What an installation may set: `tokengov.yaml`, `policy.yaml` and the environment, validated by pydantic.
+
+Belongs here: the shape, defaults and error texts of every setting, and where an installation keeps its files.
+Does not belong here: the rules that read a policy value (`tokengov_pipelines.domain`), connections to outside systems
+(`resources`) and anything secret: secrets come from the environment only and are never stored in a settings object
+that is printed.
+
+A policy key appears when the rule that reads it is built. Rule book 0.2.
+"""
+
+import datetime as dt
+import hashlib
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+HOME_VARIABLE = "TOKENGOV_HOME"
+LITELLM_URL_VARIABLE = "TOKENGOV_LITELLM_URL"
+LEDGER_URL_VARIABLE = "TOKENGOV_LEDGER_URL"
+DAGSTER_POSTGRES_URL_VARIABLE = "TOKENGOV_DAGSTER_POSTGRES_URL"
+
+
+class SettingsError(ValueError):
+    """A settings file that cannot be used; the text names the file, the field and the fix."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LiteLLMSettings(_Strict):
+    """How the proxy's Postgres is read. The connection URL is a secret: environment only."""
+
+    reread_days: int = Field(
+        default=7, ge=1, le=60, description="trailing day partitions each daily run re-reads whole"
+    )
+    statement_timeout_seconds: int = Field(default=900, ge=1)
+
+
+class DirectorySettings(_Strict):
+    """Where the organisation's CSV files are (any fsspec URL; relative to the home) and which schema they follow."""
+
+    url: str = "directory"
+    schema_version: Literal[1] = 1
+
+
+class InvoiceSettings(_Strict):
+    """The drop folder of provider invoices (any fsspec URL; relative to the home)."""
+
+    url: str = "invoices"
+
+
+class ScheduleSettings(_Strict):
+    """Off unless switched on, so that starting the UI never starts work by itself."""
+
+    enabled: bool = False
+    daily_hour_utc: int = Field(default=3, ge=0, le=23)
+    monthly_day: int = Field(default=4, ge=1, le=28)
+
+
+class Settings(_Strict):
+    """The content of `tokengov.yaml`."""
+
+    log_start: dt.date = dt.date(2026, 1, 1)
+    books_start: str = Field(default="2026-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    as_of: dt.date | None = Field(default=None, description="a fixed 'today' (UTC) for demos and re-performance")
+    lake_url: str = "lake"
+    warehouse_lock_seconds: int = Field(default=600, ge=1)
+    litellm: LiteLLMSettings = LiteLLMSettings()
+    directory: DirectorySettings = DirectorySettings()
+    invoices: InvoiceSettings = InvoiceSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
+
+    def today(self) -> dt.date:
+        """The accounting day that has not ended yet (UTC): `as_of` where it is fixed, else the clock's."""
+        return self.as_of or dt.datetime.now(dt.UTC).date()
+
+    def now(self) -> dt.datetime:
+        """The present moment (UTC): midnight of `as_of` where it is fixed, else the clock's."""
+        if self.as_of:
+            return dt.datetime.combine(self.as_of, dt.time(), dt.UTC)
+        return dt.datetime.now(dt.UTC)
+
+
+class MoneyPolicy(_Strict):
+    """Rule 1."""
+
+    functional_currency: str = "USD"
+
+
+class AttributionPolicy(_Strict):
+    """Rule 3."""
+
+    suspense: str = "CC-900-SUSPENSE"
+    central: str = "CC-990-CENTRAL"
+    placeholder_users: tuple[str, ...] = ("", "default_user_id", "litellm-internal-health-check")
+    max_suspense_pct: Decimal = Decimal("2.0")
+    max_successor_chain: int = Field(default=5, ge=0, le=20)
+    taxonomy: tuple[str, ...] = ("autocomplete", "code-review", "refactor", "autonomous-agent")
+
+
+class ReconPolicy(_Strict):
+    """Rule 4.7."""
+
+    rounding_abs: Decimal = Decimal("0.05")
+    abs_floor: Decimal = Decimal("1.00")
+    rel: Decimal = Decimal("0.005")
+    cap: Decimal = Decimal("100.00")
+    block_multiple: int = Field(default=3, ge=1)
+
+
+class ChargebackPolicy(_Strict):
+    """Rule 6."""
+
+    mode: Literal["showback", "chargeback"] = "showback"
+
+
+class ControlsPolicy(_Strict):
+    """Rule 12."""
+
+    future_skew_max_seconds: int = Field(default=3600, ge=0)
+    end_before_start_max_seconds: int = Field(default=5, ge=0)
+
+
+class Policy(_Strict):
+    """The content of `policy.yaml`: versioned, and its SHA-256 goes into every pack."""
+
+    money: MoneyPolicy = MoneyPolicy()
+    attribution: AttributionPolicy = AttributionPolicy()
+    recon: ReconPolicy = ReconPolicy()
+    chargeback: ChargebackPolicy = ChargebackPolicy()
+    controls: ControlsPolicy = ControlsPolicy()
+
+    def sha256(self) -> str:
+        """Hash of the policy in force (defaults included), so that a default that moves is a change of policy."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def for_dbt(self) -> dict[str, Any]:
+        """The leaves that per-call SQL reads; names equal the `vars:` of dbt_project.yml."""
+        return {
+            "suspense": self.attribution.suspense,
+            "placeholder_users": list(self.attribution.placeholder_users),
+            "taxonomy": list(self.attribution.taxonomy),
+            "max_successor_chain": self.attribution.max_successor_chain,
+            "future_skew_max_seconds": self.controls.future_skew_max_seconds,
+            "end_before_start_max_seconds": self.controls.end_before_start_max_seconds,
+        }
+
+
+class Installation(BaseModel):
+    """One home folder with its settings and policy; every path of the product is derived here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Path
+    settings: Settings = Settings()
+    policy: Policy = Policy()
+
+    def resolve(self, url: str) -> str:
+        """A path of tokengov.yaml as an absolute path under the home; URLs with a scheme stay as they are."""
+        return url if "://" in url else str((self.home / url).resolve())
+
+    @property
+    def lake_url(self) -> str:
+        """Root of the lake."""
+        return self.resolve(self.settings.lake_url)
+
+    @property
+    def tables_dir(self) -> Path:
+        """Derived tables as Parquet (as known now)."""
+        return self.home / "tables"
+
+    @property
+    def packs_dir(self) -> Path:
+        """Finance packs (as closed)."""
+        return self.home / "packs"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.home / "dagster"
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's database: `TOKENGOV_LEDGER_URL`, else SQLite in the home."""
+        return os.environ.get(LEDGER_URL_VARIABLE) or f"sqlite:///{self.home / 'ledger.db'}"
+
+
+def _read_yaml(path: Path, model: type[M]) -> M:
+    if not path.exists():
+        return model()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        message = f"{path.name} is not valid YAML: {error}. Fix: correct that line."
+        raise SettingsError(message) from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"{path.name}: {'.'.join(map(str, item['loc']))}: {item['msg']}. Fix: correct or remove this key."
+            for item in error.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def load_installation(home: Path | str | None = None) -> Installation:
+    """The installation at `home`, else at `$TOKENGOV_HOME`, else at `./home`; missing files mean defaults.
+
+    Raises:
+        SettingsError: a file is not YAML, or a key is unknown or out of range.
+    """
+    root = Path(home or os.environ.get(HOME_VARIABLE) or "home").expanduser().resolve()
+    return Installation(
+        home=root,
+        settings=_read_yaml(root / "tokengov.yaml", Settings),
+        policy=_read_yaml(root / "policy.yaml", Policy),
+    )
