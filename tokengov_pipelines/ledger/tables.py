@@ -1,0 +1,101 @@
+"""The ledger's tables: what was closed, who agreed to it, and every event on the way.
+
+Belongs here: tables, columns and constraints, equal to what the migrations make (a test compares them). Does not
+belong here: reading and writing (`book`, `events`, `ledger`) or a rule of accounting (`domain`).
+
+`events` and `postings` are append-only and a closed row of `period_versions` never changes: triggers made by the first
+migration refuse UPDATE and DELETE even to someone with a database shell.
+"""
+
+from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
+
+from tokengov_pipelines.ledger.columns import CanonicalJson, ExactDecimal, UtcInstant
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+MONTH = String(7)
+SHA256 = String(64)
+
+periods = Table(
+    "periods",
+    metadata,
+    Column("month", MONTH, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_sha256", SHA256),
+    Column("closed_at", UtcInstant),
+    Column("preparer", Text),
+    Column("approver", Text),
+    CheckConstraint("state in ('open', 'soft_closed', 'closed')", name="state"),
+    CheckConstraint("preparer <> approver", name="two_people"),
+)
+
+period_versions = Table(
+    "period_versions",
+    metadata,
+    Column("month", MONTH, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    Column("content_sha256", SHA256, nullable=False),
+    Column("pack_path", Text, nullable=False),
+    Column("totals", CanonicalJson, nullable=False),
+    Column("created_at", UtcInstant, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("preparer", Text),
+    Column("approver", Text),
+    CheckConstraint("status in ('draft', 'closed')", name="status"),
+    CheckConstraint("(status = 'draft') = (version = 0)", name="drafts_are_version_0"),
+    CheckConstraint("preparer <> approver", name="two_people"),
+)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("month", MONTH, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Text, primary_key=True),
+    Column("invoice_id", Text, primary_key=True),
+    Column("cost_center", Text, primary_key=True),
+    Column("charge_type", Text, primary_key=True),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("currency", String(3), nullable=False),
+)
+
+waivers = Table(
+    "waivers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("month", MONTH, nullable=False),
+    Column("provider", Text),
+    Column("subject", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("limit_amount", ExactDecimal),
+    Column("granted_at", UtcInstant, nullable=False),
+    Column("revoked_at", UtcInstant),
+    CheckConstraint("subject in ('suspense', 'quarantine', 'investigate', 'shrink')", name="subject"),
+    CheckConstraint("requested_by <> approved_by", name="two_people"),
+    Index(None, "month"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcInstant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("month", MONTH),
+    Column("payload", CanonicalJson, nullable=False),
+    Column("prev_sha256", SHA256, nullable=False),
+    Column("sha256", SHA256, nullable=False),
+    Index(None, "month"),
+)
