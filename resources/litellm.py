@@ -1,0 +1,254 @@
+"""LiteLLM's Postgres as a source: spend logs by UTC day and daily snapshots of teams, keys, users and budgets.
+
+Belongs here: the connection, the queries, feature detection, and turning a driver's error into one clear sentence.
+Does not belong here: which columns are read (`resources.litellm_tables`), how a load is kept (`resources.lake`) and
+what the rows mean (`dbt_project`).
+
+Rows stream over ADBC's binary COPY into Arrow batches, so memory does not grow with the day. Each day is read in one
+read-only REPEATABLE READ transaction: the rows and the count that verifies them are of one snapshot. `metadata` is
+detoasted once per row (`offset 0` keeps the planner from inlining it away), because it averages 10 KB and every JSON
+path would detoast it again.
+"""
+
+import datetime as dt
+import re
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+
+from resources.lake import Lake, LakeTable, LoadOutcome
+from resources.litellm_tables import (
+    OPTIONAL_TABLES,
+    SNAPSHOT_LAKES,
+    SNAPSHOTS,
+    SPEND_LOGS,
+    SPEND_LOGS_LAKE,
+    SourceTable,
+)
+
+BATCH_BYTES = 8 * 1024 * 1024
+
+
+class SourceError(RuntimeError):
+    """A source cannot be read; the text says what, where and how to fix it, and never holds a secret."""
+
+
+class LiteLLMPostgres(dg.ConfigurableResource):
+    """Read-only access to the proxy's database. `url` is a libpq URL from the environment."""
+
+    url: str
+    statement_timeout_seconds: int = 900
+
+    # --- connection ----------------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        """Where this source is, without the secret: `host/database`."""
+        parts = urllib.parse.urlsplit(self.url)
+        query = urllib.parse.parse_qs(parts.query)
+        host = parts.hostname or query.get("host", ["local socket"])[0]
+        return f"{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def _error(self, error: Exception, table: str = "") -> SourceError:
+        text = str(error)
+        password = urllib.parse.urlsplit(self.url).password
+        for secret in filter(None, {password, urllib.parse.unquote(password or "")}):
+            text = text.replace(secret, "***")
+        where = f"LiteLLM Postgres at {self.place}"
+        if re.search(r"password authentication failed|no password supplied|role .* does not exist", text):
+            what = (
+                "the user or password in TOKENGOV_LITELLM_URL is refused. Fix: correct the URL or the role's password."
+            )
+        elif "permission denied" in text:
+            what = f"the role may not read {table or 'a table'}. Fix: run deploy/litellm/grants.sql as the owner."
+        elif re.search(
+            r"could not (connect|translate)|Connection refused|No such file|timeout expired|no route", text, re.I
+        ):
+            what = "it cannot be reached. Fix: check host, port and network of TOKENGOV_LITELLM_URL."
+        elif "does not exist" in text and "database" in text:
+            what = "the database does not exist. Fix: name LiteLLM's database in TOKENGOV_LITELLM_URL."
+        elif "statement timeout" in text:
+            limit = self.statement_timeout_seconds
+            what = f"reading {table} took longer than {limit} s. Fix: raise litellm.statement_timeout_seconds."
+        else:
+            what = f"reading {table or 'it'} failed: {_first_line(text)}"
+        return SourceError(f"{where}: {what}")
+
+    @contextmanager
+    def _connection(self, table: str = "") -> Iterator[Any]:
+        if not self.url:
+            message = "LiteLLM Postgres: TOKENGOV_LITELLM_URL is not set. Fix: export it, for example postgresql://tokengov_reader:...@host:5432/litellm"
+            raise SourceError(message)
+        settings = {
+            "default_transaction_read_only": "on",
+            "default_transaction_isolation": r"repeatable\ read",
+            "timezone": "UTC",
+            "statement_timeout": str(self.statement_timeout_seconds * 1000),
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        separator = "&" if "?" in self.url else "?"
+        query = urllib.parse.urlencode({"options": options, "connect_timeout": "10"}, quote_via=urllib.parse.quote)
+        try:
+            with dbapi.connect(f"{self.url}{separator}{query}") as connection:
+                yield connection
+        except dbapi.Error as error:
+            raise self._error(error, table) from None
+
+    # --- feature detection ---------------------------------------------------------------------------------------
+
+    def _readable_columns(self, connection: Any, table: str) -> set[str]:
+        """Columns of a table that exist and that this role may read."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "select a.attname::text from pg_attribute a join pg_class c on c.oid = a.attrelid "
+                "join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public' and c.relname = $1 "
+                "and a.attnum > 0 and not a.attisdropped "
+                "and has_column_privilege(c.oid, a.attnum, 'select')",
+                [table],
+            )
+            return {row[0] for row in cursor.fetchall()}
+
+    def _exists(self, connection: Any, table: str) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("select to_regclass($1) is not null", [f'public."{table}"'])
+            return bool(cursor.fetchone()[0])
+
+    def _select_list(self, connection: Any, table: SourceTable) -> str:
+        if not self._exists(connection, table.source):
+            message = (
+                f'LiteLLM Postgres at {self.place}: table "{table.source}" does not exist. '
+                "Fix: point TOKENGOV_LITELLM_URL at the proxy's own database (LiteLLM makes its tables at first start)."
+            )
+            raise SourceError(message)
+        present = self._readable_columns(connection, table.source)
+        missing = sorted({c.source for c in table.columns if c.required} - present)
+        if missing:
+            message = (
+                f'LiteLLM Postgres at {self.place}: "{table.source}" lacks or hides the columns {", ".join(missing)}. '
+                "Fix: run deploy/litellm/grants.sql as the owner; where they do not exist, upgrade LiteLLM."
+            )
+            raise SourceError(message)
+        casts = {pa.string(): "text", pa.int64(): "bigint", pa.timestamp("us"): "timestamp", pa.bool_(): "boolean"}
+        return ", ".join(
+            f"{column.sql if column.source in present else f'null::{casts[column.type]}'} as {column.name}"
+            for column in table.columns
+        )
+
+    def is_partitioned(self) -> bool:
+        """Whether SpendLogs is range-partitioned; its key is then not unique over days."""
+        with self._connection(SPEND_LOGS.source) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select relkind::text from pg_class where oid = to_regclass($1)", ['public."LiteLLM_SpendLogs"']
+            )
+            row = cursor.fetchone()
+            return bool(row) and row[0] == "p"
+
+    # --- extraction ----------------------------------------------------------------------------------------------
+
+    def load_spend_logs(self, lake: Lake, day: dt.date, extracted_at: dt.datetime) -> LoadOutcome:
+        """Read one UTC day of spend logs whole into the lake (Rule 2.1: the day of `startTime`).
+
+        Raises:
+            SourceError: the database cannot be read as expected; nothing is written.
+        """
+        start, end = f"{day} 00:00:00", f"{day + dt.timedelta(days=1)} 00:00:00"
+        with self._connection(SPEND_LOGS.source) as connection:
+            columns = self._select_list(connection, SPEND_LOGS)
+            window = f"\"startTime\" >= timestamp '{start}' and \"startTime\" < timestamp '{end}'"
+            query = (
+                f'select {columns} from public."LiteLLM_SpendLogs" cross join lateral '
+                f"(select coalesce(metadata, '{{}}'::jsonb) || '{{}}'::jsonb as m offset 0) as detoasted "
+                f'where {window} order by "startTime", request_id'
+            )
+            with lake.writing(SPEND_LOGS_LAKE) as writer:
+                rows = self._stream(connection, query, SPEND_LOGS_LAKE, writer)
+                counted = self._scalar(connection, f'select count(*) from public."LiteLLM_SpendLogs" where {window}')
+                if rows != counted:
+                    message = (
+                        f"LiteLLM Postgres at {self.place}: {day}: {rows} rows arrived of {counted} counted in the "
+                        "same snapshot. Fix: run the partition again; nothing was kept of this attempt."
+                    )
+                    raise SourceError(message)
+                return lake.commit(
+                    SPEND_LOGS_LAKE,
+                    f"day={day}",
+                    writer,
+                    extracted_at=extracted_at,
+                    window=(start, end),
+                    zero_is_proven=rows > 0 or self._covers(connection, day, start, end),
+                )
+
+    def load_snapshots(self, lake: Lake, observed: dt.date, extracted_at: dt.datetime) -> dict[str, LoadOutcome]:
+        """Snapshot teams, keys, users, organizations, budgets and deleted keys and teams as they are now (Rule 3.4).
+
+        `observed` is the day the snapshot stands for. A past state cannot be observed, so a backfill adds none.
+        """
+        outcomes: dict[str, LoadOutcome] = {}
+        with self._connection() as connection:
+            for table in SNAPSHOTS:
+                lake_table = SNAPSHOT_LAKES[table.lake]
+                with lake.writing(lake_table) as writer:
+                    if table.source not in OPTIONAL_TABLES or self._exists(connection, table.source):
+                        columns = self._select_list(connection, table)
+                        key = table.columns[0].source
+                        query = (
+                            f"select date '{observed}' as observed_date, {columns} "
+                            f'from public."{table.source}" order by "{key}"'
+                        )
+                        self._stream(connection, query, lake_table, writer)
+                    outcomes[table.lake] = lake.commit(
+                        lake_table,
+                        f"observed={observed}",
+                        writer,
+                        extracted_at=extracted_at,
+                        window=(observed.isoformat(), observed.isoformat()),
+                    )
+        return outcomes
+
+    def _stream(self, connection: Any, query: str, table: LakeTable, writer: Any) -> int:
+        rows = 0
+        with connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            cursor.execute(query)
+            reader = cursor.fetch_record_batch()
+            for batch in reader:
+                writer.write(batch.cast(table.schema))
+                rows += batch.num_rows
+        return rows
+
+    def _scalar(self, connection: Any, query: str) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    def _covers(self, connection: Any, day: dt.date, start: str, end: str) -> bool:
+        """Whether an empty day is a proven zero: the log brackets it and LiteLLM's own daily counters are empty.
+
+        The daily tables outlive the log's retention, so a purged day shows requests there (Rule 4.5).
+        """
+        bracketed = self._scalar(
+            connection,
+            'select exists (select 1 from public."LiteLLM_SpendLogs" where "startTime" < timestamp \'' + start + "') "
+            'and exists (select 1 from public."LiteLLM_SpendLogs" where "startTime" >= timestamp \'' + end + "')",
+        )
+        if not bracketed:
+            return False
+        for daily in ("LiteLLM_DailyUserSpend", "LiteLLM_DailyTeamSpend"):
+            if not {"date", "api_requests"} <= self._readable_columns(connection, daily):
+                return False
+            counted = self._scalar(
+                connection, f"select coalesce(sum(api_requests), 0) from public.\"{daily}\" where date = '{day}'"
+            )
+            if int(counted) > 0:
+                return False
+        return True
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:300] if text.strip() else "unknown error"
