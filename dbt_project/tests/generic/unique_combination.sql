@@ -1,0 +1,9 @@
+{#- The grain: no two rows agree in all of these columns, null counting as a value. -#}
+{% test unique_combination(model, columns) %}
+
+select {{ columns | join(', ') }}
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+
+{% endtest %}
