@@ -1,0 +1,175 @@
+"""The month for finance: the chargeback as known now, the draft pack, and the close.
+
+Belongs here: thin assets, read → rule → write → metadata. Does not belong here: the rules (`domain`), what is read
+(`assets.month`), how a pack is sealed (`pack.seal`).
+"""
+
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.month import MonthView, gather_month, open_ledger
+from resources.home import Home
+from resources.lake import Lake
+from resources.tables import Tables
+from tokengov_pipelines.domain.chargeback import ChargebackLine
+from tokengov_pipelines.domain.period import BillingMonth
+from tokengov_pipelines.pack.content import PackContent, assemble_pack
+from tokengov_pipelines.pack.seal import SealResult, seal_close, write_draft
+
+FINANCE = "team:finance"
+
+_TYPES: dict[str, pa.DataType] = {
+    "version": pa.int64(),
+    "quantity_tokens": pa.int64(),
+    "direct_logged_exact": pa.decimal128(38, 12),
+    "amount": pa.decimal128(18, 2),
+    "fx_rate": pa.decimal128(18, 12),
+    "amount_functional": pa.decimal128(18, 2),
+    "allocation_weight": pa.decimal128(38, 12),
+    "allocation_base": pa.decimal128(38, 12),
+    "pool_total": pa.decimal128(18, 2),
+}
+CHARGEBACK_SCHEMA = pa.schema([(field.name, _TYPES.get(field.name, pa.string())) for field in fields(ChargebackLine)])
+
+
+class Signatures(dg.Config):
+    """Who signs a close: two different people (Rule 2.4)."""
+
+    preparer: str
+    approver: str
+
+
+def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The assets of group `finance` and the chargeback mart."""
+
+    @dg.asset(
+        key=["marts", "fct_chargeback_monthly"],
+        group_name="marts",
+        owners=[FINANCE],
+        kinds={"python", "parquet"},
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[["marts", "fct_spend_monthly"], ["raw", "invoices"], ["raw", "directory_cost_centers"]],
+        description=(
+            "Every invoice of the month over cost centers, to the cent, as known now (Rule 6.1). What the log does not "
+            "explain stands in one named line at the central cost center."
+        ),
+    )
+    def fct_chargeback_monthly(
+        context: dg.AssetExecutionContext, home: Home, lake: Lake, tables: Tables
+    ) -> dg.MaterializeResult:
+        views = [gather_month(home.installation, lake, tables, key) for key in context.partition_keys]
+        for view in views:
+            rows = [_as_row(line) for line in view.lines]
+            content = pa.Table.from_pylist(rows, schema=CHARGEBACK_SCHEMA)
+            tables.write("fct_chargeback_monthly", f"billing_month={view.month}", content)
+        return dg.MaterializeResult(metadata=_charge_metadata(views))
+
+    @dg.asset(
+        key=["finance", "chargeback_pack"],
+        group_name="finance",
+        owners=[FINANCE],
+        kinds={"csv"},
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[["marts", "fct_chargeback_monthly"]],
+        description="chargeback.csv and control_totals.json as a draft (v0). A closed month is never rewritten.",
+    )
+    def chargeback_pack(
+        context: dg.AssetExecutionContext, home: Home, lake: Lake, tables: Tables
+    ) -> dg.MaterializeResult:
+        installation = home.installation
+        ledger = open_ledger(installation)
+        metadata: dict[str, Any] = {}
+        for key in context.partition_keys:
+            view = gather_month(installation, lake, tables, key)
+            result = write_draft(
+                ledger, installation.home, _content(view, 0), actor="dagster", run_id=context.run.run_id
+            )
+            context.log.info(f"{key}: {result.reason}")
+            metadata |= _pack_metadata(key, result, len(context.partition_keys))
+        return dg.MaterializeResult(metadata=metadata)
+
+    @dg.asset(
+        key=["finance", "closed_month"],
+        group_name="finance",
+        owners=[FINANCE],
+        kinds={"csv"},
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[["finance", "chargeback_pack"]],
+        description="The month as closed: sealed once, never rewritten. Materializing it closes the month (Rule 2.4).",
+    )
+    def closed_month(
+        context: dg.AssetExecutionContext, config: Signatures, home: Home, lake: Lake, tables: Tables
+    ) -> dg.MaterializeResult:
+        installation = home.installation
+        ledger = open_ledger(installation)
+        metadata: dict[str, Any] = {}
+        for key in context.partition_keys:
+            version = ledger.period(BillingMonth.parse(key)).version + 1
+            view = gather_month(
+                installation, lake, tables, key, version=version, preparer=config.preparer, approver=config.approver
+            )
+            content = _content(view, version)
+            result = seal_close(ledger, installation.home, content, view.facts, run_id=context.run.run_id)
+            if result.blockers:
+                points = "\n".join(f"- {blocker}" for blocker in result.blockers)
+                held = f"{key} is held, nothing was closed:\n{points}"
+                raise dg.Failure(held, allow_retries=False)
+            context.log.info(f"{key}: {result.reason}")
+            metadata |= _pack_metadata(key, result, len(context.partition_keys))
+        return dg.MaterializeResult(metadata=metadata)
+
+    return [fct_chargeback_monthly, chargeback_pack, closed_month]
+
+
+def _content(view: MonthView, version: int) -> PackContent:
+    return assemble_pack(
+        view.month,
+        version,
+        lines=view.lines,
+        problems=view.problems,
+        invoices=view.invoices,
+        sources=view.sources,
+    )
+
+
+def _as_row(line: ChargebackLine) -> dict[str, Any]:
+    values = {field.name: getattr(line, field.name) for field in fields(line)}
+    return {name: str(value) if isinstance(value, BillingMonth) else value for name, value in values.items()}
+
+
+def _charge_metadata(views: list[MonthView]) -> dict[str, Any]:
+    """Totals and the lines as a table, for the asset's page."""
+    lines = [line for view in views for line in view.lines]
+    table = ["| month | provider | cost center | type | amount USD |", "|---|---|---|---|---:|"]
+    table += [
+        f"| {line.period} | {line.provider} | {line.cost_center} {line.cost_center_name} | {line.charge_type} | "
+        f"{line.amount:,.2f} |"
+        for line in lines[:200]
+    ]
+    total = sum((line.amount for line in lines), Decimal(0))
+    return {
+        "dagster/row_count": len(lines),
+        "charged_usd": f"{total:.2f}",
+        "charges": dg.MetadataValue.md("\n".join(table)),
+        **{str(view.month): "; ".join(map(str, view.problems)) for view in views if view.problems},
+    }
+
+
+def _pack_metadata(key: str, result: SealResult, months: int) -> dict[str, Any]:
+    prefix = f"{key} " if months > 1 else ""
+    metadata: dict[str, Any] = {
+        f"{prefix}written": result.written,
+        f"{prefix}reason": result.reason,
+        f"{prefix}version": f"v{result.version}",
+        f"{prefix}content_sha256": result.content_sha256 or "",
+    }
+    if result.path:
+        metadata[f"{prefix}path"] = dg.MetadataValue.path(str(result.path))
+    return metadata

@@ -1,0 +1,73 @@
+"""The assembly: assets, checks, jobs, schedules and resources of one installation as Dagster definitions.
+
+Belongs here: wiring, once; tests swap real parts through `resource_overrides`.
+Does not belong here: declarations of assets or jobs, and anything that reads data.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.checks import all_checks
+from assets.dbt import dbt_model_assets
+from assets.finance import finance_assets
+from assets.raw import raw_assets
+from resources.dbt import DbtWarehouse, manifest_path
+from resources.directory import OrgDirectory
+from resources.home import Home
+from resources.invoices import InvoiceFolder
+from resources.lake import Lake
+from resources.litellm import LiteLLMPostgres
+from resources.tables import Tables
+from tokengov_pipelines.jobs import all_jobs
+from tokengov_pipelines.partitions import daily_partitions, monthly_partitions
+from tokengov_pipelines.schedules import all_schedules
+from tokengov_pipelines.settings import LITELLM_URL_VARIABLE, Installation, load_installation
+
+# Backfill policies and partitioned checks are marked beta in Dagster 1.13; both are pinned and tested here.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def default_resources(installation: Installation) -> dict[str, Any]:
+    """The resources of production; secrets by EnvVar, read when a run starts and not before."""
+    settings, policy = installation.settings, installation.policy
+    return {
+        "home": Home(path=str(installation.home)),
+        "lake": Lake(root=installation.lake_url, cache_dir=str(installation.home / "cache")),
+        "tables": Tables(root=str(installation.tables_dir)),
+        "litellm": LiteLLMPostgres(
+            url=dg.EnvVar(LITELLM_URL_VARIABLE),
+            statement_timeout_seconds=settings.litellm.statement_timeout_seconds,
+        ),
+        "directory": OrgDirectory(
+            url=installation.resolve(settings.directory.url),
+            schema_version=settings.directory.schema_version,
+            suspense=policy.attribution.suspense,
+            central=policy.attribution.central,
+            max_successor_chain=policy.attribution.max_successor_chain,
+        ),
+        "invoice_folder": InvoiceFolder(
+            url=installation.resolve(settings.invoices.url), functional_currency=policy.money.functional_currency
+        ),
+        "dbt": DbtWarehouse.at(installation.home, settings.warehouse_lock_seconds),
+    }
+
+
+def build_defs(
+    installation: Installation | None = None, resource_overrides: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """All definitions of one installation (default: the one that the environment names)."""
+    installation = installation or load_installation()
+    days, months = daily_partitions(installation.settings), monthly_partitions(installation.settings)
+    jobs = all_jobs(days, months)
+    return dg.Definitions(
+        assets=[*raw_assets(days), *dbt_model_assets(manifest_path(), days, months), *finance_assets(months)],
+        asset_checks=all_checks(days, months),
+        jobs=jobs,
+        schedules=all_schedules(installation.settings, jobs),
+        resources={**default_resources(installation), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )
