@@ -39,11 +39,12 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, litellm: LiteLLMPostgres, lake: Lake, home: Home
     ) -> dg.MaterializeResult:
         now = home.installation.settings.now()
+        days = [dt.date.fromisoformat(key) for key in context.partition_keys]
         outcomes: list[LoadOutcome] = []
-        for number, key in enumerate(context.partition_keys, start=1):
-            outcomes.append(litellm.load_spend_logs(lake, dt.date.fromisoformat(key), now))
-            if number % 25 == 0:
-                context.log.info(f"{number} of {len(context.partition_keys)} days read")
+        for outcome in litellm.load_days(lake, days, now):
+            outcomes.append(outcome)
+            if len(outcomes) % 25 == 0:
+                context.log.info(f"{len(outcomes)} of {len(days)} days read")
         return dg.MaterializeResult(metadata=_describe(outcomes))
 
     @dg.multi_asset(

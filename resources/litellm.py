@@ -13,7 +13,7 @@ path would detoast it again.
 import datetime as dt
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,37 +151,48 @@ class LiteLLMPostgres(dg.ConfigurableResource):
     # --- extraction ----------------------------------------------------------------------------------------------
 
     def load_spend_logs(self, lake: Lake, day: dt.date, extracted_at: dt.datetime) -> LoadOutcome:
-        """Read one UTC day of spend logs whole into the lake (Rule 2.1: the day of `startTime`).
+        """Read one UTC day of spend logs whole into the lake (Rule 2.1: the day of `startTime`)."""
+        return next(iter(self.load_days(lake, [day], extracted_at)))
+
+    def load_days(self, lake: Lake, days: Iterable[dt.date], extracted_at: dt.datetime) -> Iterator[LoadOutcome]:
+        """Read UTC days of spend logs into the lake, one snapshot and one load a day, over one connection.
 
         Raises:
-            SourceError: the database cannot be read as expected; nothing is written.
+            SourceError: the database cannot be read as expected; nothing is written of that day.
         """
-        start, end = f"{day} 00:00:00", f"{day + dt.timedelta(days=1)} 00:00:00"
         with self._connection(SPEND_LOGS.source) as connection:
             columns = self._select_list(connection, SPEND_LOGS)
-            window = f"\"startTime\" >= timestamp '{start}' and \"startTime\" < timestamp '{end}'"
-            query = (
-                f'select {columns} from public."LiteLLM_SpendLogs" cross join lateral '
-                f"(select coalesce(metadata, '{{}}'::jsonb) || '{{}}'::jsonb as m offset 0) as detoasted "
-                f'where {window} order by "startTime", request_id'
-            )
-            with lake.writing(SPEND_LOGS_LAKE) as writer:
-                rows = self._stream(connection, query, SPEND_LOGS_LAKE, writer)
-                counted = self._scalar(connection, f'select count(*) from public."LiteLLM_SpendLogs" where {window}')
-                if rows != counted:
-                    message = (
-                        f"LiteLLM Postgres at {self.place}: {day}: {rows} rows arrived of {counted} counted in the "
-                        "same snapshot. Fix: run the partition again; nothing was kept of this attempt."
-                    )
-                    raise SourceError(message)
-                return lake.commit(
-                    SPEND_LOGS_LAKE,
-                    f"day={day}",
-                    writer,
-                    extracted_at=extracted_at,
-                    window=(start, end),
-                    zero_is_proven=rows > 0 or self._covers(connection, day, start, end),
+            for day in days:
+                connection.rollback()  # the next day sees what has arrived since the last
+                yield self._load_day(connection, columns, lake, day, extracted_at)
+
+    def _load_day(
+        self, connection: Any, columns: str, lake: Lake, day: dt.date, extracted_at: dt.datetime
+    ) -> LoadOutcome:
+        start, end = f"{day} 00:00:00", f"{day + dt.timedelta(days=1)} 00:00:00"
+        window = f"\"startTime\" >= timestamp '{start}' and \"startTime\" < timestamp '{end}'"
+        query = (
+            f'select {columns} from public."LiteLLM_SpendLogs" cross join lateral '
+            f"(select coalesce(metadata, '{{}}'::jsonb) || '{{}}'::jsonb as m offset 0) as detoasted "
+            f'where {window} order by "startTime", request_id'
+        )
+        with lake.writing(SPEND_LOGS_LAKE) as writer:
+            rows = self._stream(connection, query, SPEND_LOGS_LAKE, writer)
+            counted = self._scalar(connection, f'select count(*) from public."LiteLLM_SpendLogs" where {window}')
+            if rows != counted:
+                message = (
+                    f"LiteLLM Postgres at {self.place}: {day}: {rows} rows arrived of {counted} counted in the "
+                    "same snapshot. Fix: run the partition again; nothing was kept of this attempt."
                 )
+                raise SourceError(message)
+            return lake.commit(
+                SPEND_LOGS_LAKE,
+                f"day={day}",
+                writer,
+                extracted_at=extracted_at,
+                window=(start, end),
+                zero_is_proven=rows > 0 or self._covers(connection, day, start, end),
+            )
 
     def load_snapshots(self, lake: Lake, observed: dt.date, extracted_at: dt.datetime) -> dict[str, LoadOutcome]:
         """Snapshot teams, keys, users, organizations, budgets and deleted keys and teams as they are now (Rule 3.4).

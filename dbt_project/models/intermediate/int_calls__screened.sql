@@ -14,48 +14,19 @@
 ] -%}
 
 -- Rules 12.1 and 12.2: every logged row gets one disposition, and none is dropped. Repeats are looked for within a day.
+-- Staging is named again wherever it is read: one wide step with several readers would be held in memory whole.
 with
 
-calls as (
-
-    select * from {{ ref('stg_litellm__spend_logs') }}
-    where {{ in_build_window('usage_date') }}
-
-),
-
-checked as (
-
-    select
-        *,
-        -- The first reason that applies: identity, then time, then money, so that the more basic defect names the row.
-        case
-            when request_id is null then 'empty_request_id'
-            when started_at is null or ended_at is null then 'missing_time'
-            when spend_usd is null then 'unreadable_spend'
-            when spend_usd < 0 then 'negative_spend'
-            when
-                least(
-                    total_tokens, prompt_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
-                    cache_write_1h_tokens, reasoning_tokens
-                ) < 0 then 'negative_tokens'
-            -- Against the row's own insert time. An old proxy writes none, and a wall clock would make re-runs differ.
-            when started_at > created_at + interval '{{ policy("future_skew_max_seconds") | int }}' second
-                then 'started_in_the_future'
-            when ended_at < started_at - interval '{{ policy("end_before_start_max_seconds") | int }}' second
-                then 'ended_before_start'
-        end as defect
-    from calls
-
-),
-
--- Only the few ids seen twice are compared by content; hashing every row would double the cost of this model.
+-- Only the few ids seen twice are compared by content.
 repeated_ids as (
 
     select
         usage_date,
         request_id
-    from checked
-    where request_id is not null
+    from {{ ref('stg_litellm__spend_logs') }}
+    where
+        request_id is not null
+        and {{ in_build_window('usage_date') }}
     group by usage_date, request_id
     having count(*) > 1
 
@@ -64,14 +35,14 @@ repeated_ids as (
 copies as (
 
     select
-        checked.*,
-        {{ content_hash('checked', content_columns) }} as content_hash,
-        coalesce(checked.updated_at, checked.created_at) as stamped_at
-    from checked
+        calls.*,
+        {{ content_hash('calls', content_columns) }} as content_hash,
+        coalesce(calls.updated_at, calls.created_at) as stamped_at
+    from {{ ref('stg_litellm__spend_logs') }} as calls
     inner join repeated_ids
         on
-            checked.usage_date = repeated_ids.usage_date
-            and checked.request_id = repeated_ids.request_id
+            calls.usage_date = repeated_ids.usage_date
+            and calls.request_id = repeated_ids.request_id
 
 ),
 
@@ -95,7 +66,7 @@ numbered_versions as (
         *,
         -- Only sound rows compete: a defective latest version must not hide a good earlier one.
         row_number() over (
-            partition by usage_date, request_id, (copy_number = 1 and defect is null)
+            partition by usage_date, request_id, (copy_number = 1 and {{ call_defect() }} is null)
             order by stamped_at desc nulls last, content_hash desc
         ) as version_number
     from numbered_copies
@@ -111,7 +82,6 @@ numbered as (
         created_at,
         updated_at,
         lake_load,
-        defect,
         copy_number,
         version_number,
         has_content_conflict
@@ -120,22 +90,32 @@ numbered as (
     union all
 
     select
-        checked.usage_date,
-        checked.request_id,
-        checked.{{ content_columns | join(',\n        checked.') }},
-        checked.created_at,
-        checked.updated_at,
-        checked.lake_load,
-        checked.defect,
+        calls.usage_date,
+        calls.request_id,
+        calls.{{ content_columns | join(',\n        calls.') }},
+        calls.created_at,
+        calls.updated_at,
+        calls.lake_load,
         1 as copy_number,
         1 as version_number,
         false as has_content_conflict
-    from checked
+    from {{ ref('stg_litellm__spend_logs') }} as calls
     left join repeated_ids
         on
-            checked.usage_date = repeated_ids.usage_date
-            and checked.request_id = repeated_ids.request_id
-    where repeated_ids.usage_date is null
+            calls.usage_date = repeated_ids.usage_date
+            and calls.request_id = repeated_ids.request_id
+    where
+        repeated_ids.usage_date is null
+        and {{ in_build_window('calls.usage_date') }}
+
+),
+
+checked as (
+
+    select
+        *,
+        {{ call_defect() }} as defect
+    from numbered
 
 ),
 
@@ -155,7 +135,7 @@ decided as (
             when version_number > 1 then 'superseded_copy'
             else 'none'
         end as reason
-    from numbered
+    from checked
 
 ),
 
@@ -164,30 +144,29 @@ shared_call_ids as (
     select
         usage_date,
         litellm_call_id
-    from decided
+    from {{ ref('stg_litellm__spend_logs') }}
     where
-        disposition = 'accepted'
-        and litellm_call_id is not null
+        litellm_call_id is not null
+        and {{ in_build_window('usage_date') }}
     group by usage_date, litellm_call_id
-    having count(*) > 1
+    having count(distinct request_id) > 1
 
 ),
 
 shared_calls as (
 
     select
-        decided.usage_date,
-        decided.litellm_call_id,
-        decided.request_id,
-        decided.started_at,
-        decided.prompt_tokens,
-        decided.output_tokens
-    from decided
+        calls.usage_date,
+        calls.litellm_call_id,
+        calls.request_id,
+        calls.started_at,
+        calls.prompt_tokens,
+        calls.output_tokens
+    from {{ ref('stg_litellm__spend_logs') }} as calls
     inner join shared_call_ids
         on
-            decided.usage_date = shared_call_ids.usage_date
-            and decided.litellm_call_id = shared_call_ids.litellm_call_id
-    where decided.disposition = 'accepted'
+            calls.usage_date = shared_call_ids.usage_date
+            and calls.litellm_call_id = shared_call_ids.litellm_call_id
 
 ),
 
