@@ -73,6 +73,8 @@ def gather_month(
     month, policy = BillingMonth.parse(key), installation.policy
     spend_rows = tables.rows("fct_spend_monthly", [f"billing_month={month}"])
     screening, missing = _screening(lake, tables, month)
+    if not any(missing.values()) and not _same_calls(spend_rows, screening):
+        missing[USAGE] = list(month.days())
     invoices = _invoices(lake)
     lines, problems = charge_month(
         month,
@@ -148,6 +150,17 @@ def _screening(
             missing[USAGE].append(day)
         rows += built
     return rows, missing
+
+
+def _same_calls(spend_rows: list[dict[str, Any]], screening: list[dict[str, Any]]) -> bool:
+    """Whether the month's spend holds exactly the calls that screening accepted.
+
+    A run that died between two models leaves a screening that is new and a usage that is not.
+    """
+    accepted = [row for row in screening if row["disposition"] == "accepted"]
+    screened = sum(row["calls"] for row in accepted), sum((row["spend_usd"] for row in accepted), Decimal(0))
+    charged = sum(row["calls"] for row in spend_rows), sum((row["logged_spend_usd"] for row in spend_rows), Decimal(0))
+    return screened == charged
 
 
 def _held_back(lake: Lake, month: BillingMonth) -> dict[dt.date, str]:

@@ -71,9 +71,10 @@ def _run(
     installation: Installation, job: str, first: str, last: str | None = None, config: dict[str, Any] | None = None
 ) -> None:
     """Run a job with a spinner; print what failed in words and leave with exit code 1."""
+    from tokengov_pipelines.demo.database import demo_environment
     from tokengov_pipelines.runner import run_job
 
-    with console.status(f"{job} {first}{f' to {last}' if last else ''}") as status:
+    with demo_environment(installation.home), console.status(f"{job} {first}{f' to {last}' if last else ''}") as status:
         report = run_job(
             installation,
             job,
@@ -207,7 +208,7 @@ def periods(home: HomeOption = None) -> None:
 @app.command()
 def demo(
     home: Annotated[Path, typer.Option("--home", help="Where the demo lives.")] = Path(".demo"),
-    calls: Annotated[int, typer.Option(min=1000, help="Calls of the seeded organisation.")] = 200_000,
+    calls: Annotated[int, typer.Option(min=2000, help="Calls of the seeded organisation.")] = 200_000,
     seed: Annotated[int, typer.Option(help="Seed of the organisation.")] = 20261105,
 ) -> None:
     """Seed an organisation in a real Postgres and close its last months with the production jobs."""

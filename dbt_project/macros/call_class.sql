@@ -3,8 +3,8 @@
   cache_hit     answered by the proxy's own cache: full tokens, which the provider never saw
   failure       failed without spend: its tokens are a local estimate
   failed_spend  failed and yet logged with spend, e.g. an upstream that died mid-stream
+  unpriced      succeeded with tokens and no spend (rule 4.4), hung up or not: the proxy had no price
   partial       the client hung up (499): tokens re-counted locally, usually short
-  unpriced      succeeded with tokens and no spend: the proxy had no price
   zero          succeeded with neither
   call          everything else
 #}
@@ -13,8 +13,8 @@
     when is_cache_hit then 'cache_hit'
     when status = 'failure' and spend_usd = 0 then 'failure'
     when status = 'failure' then 'failed_spend'
-    when error_code = '499' then 'partial'
     when spend_usd = 0 and total_tokens > 0 then 'unpriced'
+    when error_code = '499' then 'partial'
     when spend_usd = 0 then 'zero'
     else 'call'
   end

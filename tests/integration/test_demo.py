@@ -1,0 +1,134 @@
+"""The demo as a new user runs it: the pipeline finds what was planted, and a second run changes nothing."""
+
+import csv
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import psutil
+import pytest
+
+from tests.conftest import REPOSITORY
+from tokengov_pipelines.demo.ground_truth import GroundTruth
+from tokengov_pipelines.demo.run import CLEAN, HELD, WAIVED
+from tokengov_pipelines.domain.money import round_posting
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
+CALLS = "6000"
+
+
+def run_demo(home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / "tokengov", "demo", "--home", home, "--calls", CALLS],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def exported(home: Path) -> dict[str, str]:
+    files = [path for folder in ("packs", "tables") for path in sorted((home / folder).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A demo that has run once. Outside pytest's folder, which Postgres' own account may not enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tokengov-demo-"))
+    folder.chmod(0o755)
+    done = run_demo(folder / "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "demo" / "stdout.txt").write_text(done.stdout)
+    yield folder / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def truth(home: Path) -> GroundTruth:
+    return GroundTruth.from_json((home / "ground_truth.json").read_text(encoding="utf-8"))
+
+
+def charges(home: Path, month: str, version: int) -> list[dict[str, str]]:
+    with (home / "packs" / month / f"v{version}" / "chargeback.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_attribution_finds_every_planted_cost_center_and_rung(home: Path, truth: GroundTruth) -> None:
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "select strftime(usage_date, '%Y-%m') as month, provider, cost_center, rung, sum(calls), "
+            f"sum(logged_spend_usd) from read_parquet('{home}/tables/fct_usage_daily/*.parquet') group by all"
+        ).fetchall()
+    expected = {
+        (month, row["provider"], row["cost_center"], row["rung"]): (row["calls"], Decimal(row["logged_spend_usd"]))
+        for month, rows in truth.attribution.items()
+        for row in rows
+    }
+    assert {
+        (month, provider, center, rung): (calls, spend) for month, provider, center, rung, calls, spend in found
+    } == expected
+
+
+def test_use_cases_are_as_planted(home: Path, truth: GroundTruth) -> None:
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "select strftime(usage_date, '%Y-%m') as month, use_case, sum(logged_spend_usd) "
+            f"from read_parquet('{home}/tables/fct_usage_daily/*.parquet') group by all"
+        ).fetchall()
+    expected = {(month, name): usd for month, names in truth.use_cases.items() for name, usd in names.items() if usd}
+    assert {(month, name): spend for month, name, spend in found} == expected
+
+
+@pytest.mark.parametrize(("month", "version"), [(CLEAN, 1), (WAIVED, 1), (HELD, 0)])
+def test_every_invoice_is_charged_to_the_cent_and_its_gap_is_the_planted_one(
+    home: Path, truth: GroundTruth, month: str, version: int
+) -> None:
+    lines = charges(home, month, version)
+    for provider, planted in truth.months[month].items():
+        mine = [line for line in lines if line["provider"] == provider]
+        assert sum(Decimal(line["amount"]) for line in mine) == planted.invoice_total
+        (central,) = [line for line in mine if line["charge_type"] == "central"]
+        assert Decimal(central["amount"]) == planted.invoice_total - round_posting(planted.logged_spend)
+        suspense = sum(Decimal(line["amount"]) for line in mine if line["cost_center"] == "CC-900-SUSPENSE")
+        assert abs(suspense - planted.suspense) < Decimal("0.01")
+
+
+def test_the_months_close_or_hold_as_planned(home: Path) -> None:
+    assert sorted(path.name for path in (home / "packs" / CLEAN).iterdir()) == ["v0", "v1"]
+    assert sorted(path.name for path in (home / "packs" / WAIVED).iterdir()) == ["v0", "v1"]
+    assert sorted(path.name for path in (home / "packs" / HELD).iterdir()) == ["v0"]
+    shown = (home / "stdout.txt").read_text()
+    assert "2026-08 │ closed v1" in shown
+    assert "2026-10 │ held" in shown
+    assert "2026-10 is held, nothing was closed" in shown
+    assert "status blocked" in shown
+
+
+def test_a_second_run_changes_no_byte_and_leaves_no_process(home: Path) -> None:
+    before = exported(home)
+    again = run_demo(home)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert exported(home) == before
+    left = [p.pid for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or [])]
+    assert left == []
+
+
+def test_other_parameters_are_refused_with_the_way_out(home: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "tokengov", "demo", "--home", home, "--calls", "7000"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "make demo-clean" in done.stdout
