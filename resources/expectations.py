@@ -92,24 +92,25 @@ class Validator:
         frame = pq.read_table(path, columns=suite.columns, partitioning=None).to_pandas()
         if frame.empty:
             return [], []
-        expected = (*suite.structure, *suite.vocabulary)
         batch = self._batches.get_batch({"dataframe": frame})
-        result = batch.validate(
-            self._gx.ExpectationSuite(
-                name=suite.table,
-                expectations=[getattr(self._gx.expectations, name)(**arguments) for name, arguments in expected],
-            )
-        )
-        words: tuple[list[str], list[str]] = ([], [])
-        for (name, arguments), outcome in zip(expected, result.results, strict=True):
+        made = [
+            getattr(self._gx.expectations, name)(**arguments, meta={"part": part})
+            for part, expectations in (("structure", suite.structure), ("vocabulary", suite.vocabulary))
+            for name, arguments in expectations
+        ]
+        result = batch.validate(self._gx.ExpectationSuite(name=suite.table, expectations=made))
+        words: dict[str, list[str]] = {"structure": [], "vocabulary": []}
+        for outcome in result.results:
             if not outcome.success:
-                target = words[0] if (name, arguments) in suite.structure else words[1]
-                target.append(_in_words(suite, name, arguments, outcome.result))
-        return words
+                config = outcome.expectation_config
+                words[config.meta["part"]].append(_in_words(suite.table, config.type, config.kwargs, outcome.result))
+        return words["structure"], words["vocabulary"]
 
 
-def _in_words(suite: Suite, name: str, arguments: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    examples = sorted({str(value)[:40] for value in result.get("partial_unexpected_list") or []})[:3]
+def _in_words(table: str, expectation: str, arguments: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    listed = result.get("partial_unexpected_list") or []
+    unexpected = [value for value in listed if value is not None and value == value]  # NaN stands for null
+    examples = sorted({str(value)[:40] for value in unexpected})[:3]
     count = result.get("unexpected_count", "some")
     shown = f", for example {', '.join(examples)}" if examples else ""
-    return f"{suite.table}.{arguments['column']}: {count} rows fail {name}{shown}"
+    return f"{table}.{arguments['column']}: {count} rows fail {expectation}{shown}"

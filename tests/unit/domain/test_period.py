@@ -28,7 +28,7 @@ class TestAccountingDay:
         assert BillingMonth.of(accounting_day(ended)) == NOVEMBER
 
     def test_a_naive_timestamp_is_utc(self):
-        naive = dt.datetime(2026, 10, 31, 23, 59, 59, 999_000)  # noqa: DTZ001 - what LiteLLM's Postgres holds
+        naive = dt.datetime(2026, 10, 31, 23, 59, 59, 999_000)
         assert accounting_day(naive) == day("2026-10-31")
 
     def test_other_zones_are_turned_into_utc(self):

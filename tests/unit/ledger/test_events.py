@@ -101,7 +101,7 @@ def test_an_event_has_an_actor_and_a_kind(ledger, kind, actor):
 
 
 def test_a_naive_clock_is_refused(url):
-    ledger = Ledger(url, lambda: dt.datetime(2026, 11, 5))  # noqa: DTZ001 - that is what is refused
+    ledger = Ledger(url, lambda: dt.datetime(2026, 11, 5))
     ledger.upgrade()
     with pytest.raises(ValueError, match="no time zone"):
         ledger.record_event("note", "Ada", {})
