@@ -35,8 +35,8 @@ begin
             ('LiteLLM_BudgetTable', array[
                 'budget_id', 'max_budget', 'soft_budget', 'budget_duration', 'budget_reset_at', 'tpm_limit',
                 'rpm_limit', 'created_at', 'updated_at']),
-            ('LiteLLM_DailyUserSpend', array['date', 'api_requests', 'spend']),
-            ('LiteLLM_DailyTeamSpend', array['date', 'team_id', 'api_requests', 'spend'])
+            ('LiteLLM_DailyUserSpend', array['date', 'api_requests']),   -- proof that an empty day is a zero
+            ('LiteLLM_DailyTeamSpend', array['date', 'api_requests'])
         ) as t (table_name, column_names)
     loop
         select string_agg(quote_ident(c.column_name), ', ' order by c.ordinal_position) into columns

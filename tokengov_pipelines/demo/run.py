@@ -37,7 +37,7 @@ from tokengov_pipelines.settings import LITELLM_URL_VARIABLE, Installation, load
 
 FIRST_DAY, LAST_DAY, AS_OF = "2026-06-08", "2026-11-04", "2026-11-05"
 CLEAN, WAIVED, HELD = "2026-08", "2026-09", "2026-10"
-PREPARER, APPROVER = "finn.prepare@example.com", "cora.controller@example.com"
+PREPARER, APPROVER = "imogen.hale@example.com", "renata.coll@example.com"  # finance and controller in people.csv
 
 SETTINGS = f"""# The demo's settings. A real installation leaves as_of out.
 as_of: {AS_OF}            # a fixed 'today' (UTC), so that every run gives the same files

@@ -1,4 +1,4 @@
-"""The words of attribution: rungs, evidence, call classes, dispositions and their reasons (rules 3 and 12).
+"""The words of attribution: rungs, call classes, dispositions and their reasons (rules 3 and 12).
 
 Belongs here: the vocabulary that dbt writes and Python reads; a test holds it equal to the macro `vocabulary` of
 `dbt_project`. Does not belong here: the ladder itself and the screening of calls. Those are per-call rules, and their
@@ -21,23 +21,6 @@ class Rung(StrEnum):
     def number(self) -> int:
         """The rung's number in the rule book: 1 is asked first, 5 is suspense."""
         return list(Rung).index(self) + 1
-
-
-class EvidenceFlag(StrEnum):
-    """What is written after an evidence, led by a colon: `team:t-42@2026-10-05:carried_back:successor_of:CC-100`."""
-
-    CARRIED_BACK = "carried_back"  # the first snapshot of the team is later than the call (3.4)
-    SUCCESSOR_OF = "successor_of"  # the named cost center, which follows, was closed; its successor is charged (3.2)
-
-
-class SuspenseCause(StrEnum):
-    """The evidence of a call in suspense: why nothing answered; `not_chargeable` is followed by the named code."""
-
-    NOT_CHARGEABLE = "not_chargeable"
-    TEAM_WITHOUT_COST_CENTER = "team_without_cost_center"
-    PERSON_NOT_IN_DIRECTORY = "person_not_in_directory"
-    KEY_WITHOUT_OWNER = "key_without_owner"
-    NO_IDENTITY = "no_identity"
 
 
 class CallClass(StrEnum):

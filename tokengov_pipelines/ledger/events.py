@@ -4,7 +4,7 @@ Belongs here: appending, reading and verifying events. Does not belong here: wha
 and the callers of `Ledger.record_event`).
 
 The chain shows a changed, inserted or removed event. It cannot show that the newest events were cut off: keep the head
-(`ChainReport.head_sha256`) somewhere else, as every pack's manifest does.
+(`ChainReport.head_sha256`) somewhere else; a pack's manifest is that place once packs have one.
 """
 
 import datetime as dt

@@ -17,6 +17,9 @@ from tokengov_pipelines.ledger.events import append_event
 from tokengov_pipelines.ledger.periods import PeriodState, read_period
 from tokengov_pipelines.ledger.tables import waivers
 
+OF_ONE_INVOICE = frozenset({WaiverSubject.SUSPENSE, WaiverSubject.INVESTIGATE})
+"""The subjects that speak of an invoice and may name its provider; the others speak of the whole month."""
+
 
 def read_waivers(connection: Connection, month: BillingMonth) -> list[Waiver]:
     """All waivers of a month as they were granted, the revoked ones too (`Waiver.covers` passes them over)."""
@@ -38,6 +41,9 @@ def insert_waiver(
 ) -> Waiver:
     """Grant a waiver under the period's lock; raises `WaiverRefusedError` with the rule that it breaks."""
     _refuse_unsigned(reason, requested_by, approved_by, limit_amount)
+    if provider is not None and subject not in OF_ONE_INVOICE:
+        message = f"a waiver of {subject} is of the whole month, not of {provider}. Fix: leave --provider out."
+        raise WaiverRefusedError(message)
     state = read_period(connection, month).state
     if state is PeriodState.CLOSED and subject is not WaiverSubject.SHRINK:
         message = (

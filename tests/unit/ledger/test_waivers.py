@@ -43,11 +43,12 @@ def test_a_waiver_is_kept_with_its_figures_and_told(ledger):
         ({"requested_by": " "}, "two people"),
         ({"reason": "  "}, "needs a reason"),
         ({"limit_amount": Decimal(-1)}, "zero or more"),
+        ({"subject": WaiverSubject.QUARANTINE, "provider": "openai"}, "of the whole month, not of openai"),
     ],
 )
 def test_a_waiver_that_breaks_a_rule_is_refused(ledger, changes, says):
     with pytest.raises(WaiverRefusedError, match=says):
-        ledger.grant_waiver(SEPTEMBER, WaiverSubject.SUSPENSE, **SIGNED | changes)
+        ledger.grant_waiver(SEPTEMBER, **{"subject": WaiverSubject.SUSPENSE} | SIGNED | changes)
     assert (ledger.waivers(SEPTEMBER), ledger.events()) == ([], [])
 
 
