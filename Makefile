@@ -33,7 +33,7 @@ ui: setup ## open the demo in Dagster's UI on 127.0.0.1:3000
 	$(BIN)/tokengov ui --home .demo
 
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: lint types contracts sql dbt-build ## everything but the tests
 

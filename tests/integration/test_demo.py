@@ -20,7 +20,7 @@ from tokengov_pipelines.demo.ground_truth import GroundTruth
 from tokengov_pipelines.demo.run import CLEAN, HELD, WAIVED
 from tokengov_pipelines.domain.money import round_posting
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.timeout(900)
 CALLS = "6000"
 
 
