@@ -21,6 +21,7 @@ from tokengov_pipelines.pack.content import PackContent, assemble_pack
 from tokengov_pipelines.pack.seal import SealResult, seal_close, write_draft
 
 FINANCE = "team:finance"
+_LINES_SHOWN = 200
 
 _TYPES: dict[str, pa.DataType] = {
     "version": pa.int64(),
@@ -62,12 +63,13 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
     def fct_chargeback_monthly(
         context: dg.AssetExecutionContext, home: Home, lake: Lake, tables: Tables
     ) -> dg.MaterializeResult:
-        views = [gather_month(home.installation, lake, tables, key) for key in context.partition_keys]
-        for view in views:
+        for key in context.partition_keys:
+            view = gather_month(home.installation, lake, tables, key)
             rows = [_as_row(line) for line in view.lines]
             content = pa.Table.from_pylist(rows, schema=CHARGEBACK_SCHEMA)
             tables.write("fct_chargeback_monthly", f"billing_month={view.month}", content)
-        return dg.MaterializeResult(metadata=_charge_metadata(views))
+            context.add_asset_metadata(_charge_metadata(view), partition_key=key)
+        return dg.MaterializeResult()
 
     @dg.asset(
         key=["finance", "chargeback_pack"],
@@ -84,15 +86,14 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
     ) -> dg.MaterializeResult:
         installation = home.installation
         ledger = open_ledger(installation)
-        metadata: dict[str, Any] = {}
         for key in context.partition_keys:
             view = gather_month(installation, lake, tables, key)
             result = write_draft(
                 ledger, installation.home, _content(view, 0), actor="dagster", run_id=context.run.run_id
             )
             context.log.info(f"{key}: {result.reason}")
-            metadata |= _pack_metadata(key, result, len(context.partition_keys))
-        return dg.MaterializeResult(metadata=metadata)
+            context.add_asset_metadata(_pack_metadata(result), partition_key=key)
+        return dg.MaterializeResult()
 
     @dg.asset(
         key=["finance", "closed_month"],
@@ -109,7 +110,6 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
     ) -> dg.MaterializeResult:
         installation = home.installation
         ledger = open_ledger(installation)
-        metadata: dict[str, Any] = {}
         for key in context.partition_keys:
             version = ledger.period(BillingMonth.parse(key)).version + 1
             view = gather_month(
@@ -122,8 +122,8 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
                 held = f"{key} is held, nothing was closed:\n{points}"
                 raise dg.Failure(held, allow_retries=False)
             context.log.info(f"{key}: {result.reason}")
-            metadata |= _pack_metadata(key, result, len(context.partition_keys))
-        return dg.MaterializeResult(metadata=metadata)
+            context.add_asset_metadata(_pack_metadata(result), partition_key=key)
+        return dg.MaterializeResult()
 
     return [fct_chargeback_monthly, chargeback_pack, closed_month]
 
@@ -144,32 +144,36 @@ def _as_row(line: ChargebackLine) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, BillingMonth) else value for name, value in values.items()}
 
 
-def _charge_metadata(views: list[MonthView]) -> dict[str, Any]:
-    """Totals and the lines as a table, for the asset's page."""
-    lines = [line for view in views for line in view.lines]
-    table = ["| month | provider | cost center | type | amount USD |", "|---|---|---|---|---:|"]
-    table += [
-        f"| {line.period} | {line.provider} | {line.cost_center} {line.cost_center_name} | {line.charge_type} | "
-        f"{line.amount:,.2f} |"
-        for line in lines[:200]
+def _charge_metadata(view: MonthView) -> dict[str, Any]:
+    """Totals and the lines of a month as a table, for its page."""
+    shown = [
+        dg.TableRecord(
+            {
+                "provider": line.provider,
+                "cost center": f"{line.cost_center} {line.cost_center_name}",
+                "charge": line.charge_type,
+                "amount USD": f"{line.amount:,.2f}",
+            }
+        )
+        for line in view.lines[:_LINES_SHOWN]
     ]
-    total = sum((line.amount for line in lines), Decimal(0))
-    return {
-        "dagster/row_count": len(lines),
-        "charged_usd": f"{total:.2f}",
-        "charges": dg.MetadataValue.md("\n".join(table)),
-        **{str(view.month): "; ".join(map(str, view.problems)) for view in views if view.problems},
-    }
-
-
-def _pack_metadata(key: str, result: SealResult, months: int) -> dict[str, Any]:
-    prefix = f"{key} " if months > 1 else ""
     metadata: dict[str, Any] = {
-        f"{prefix}written": result.written,
-        f"{prefix}reason": result.reason,
-        f"{prefix}version": f"v{result.version}",
-        f"{prefix}content_sha256": result.content_sha256 or "",
+        "dagster/row_count": len(view.lines),
+        "charged_usd": f"{sum((line.amount for line in view.lines), Decimal(0)):.2f}",
+        "charges": dg.MetadataValue.table(shown) if shown else "none",
+    }
+    if view.problems:
+        metadata["problems"] = dg.MetadataValue.md("\n".join(f"- {problem}" for problem in view.problems))
+    return metadata
+
+
+def _pack_metadata(result: SealResult) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "reason": result.reason,
+        "written": result.written,
+        "version": f"v{result.version}",
+        "content_sha256": result.content_sha256 or "",
     }
     if result.path:
-        metadata[f"{prefix}path"] = dg.MetadataValue.path(str(result.path))
+        metadata["path"] = dg.MetadataValue.path(str(result.path))
     return metadata

@@ -72,8 +72,8 @@ def gather_month(
     """Read everything that is known of the month `key` and charge it as version `version`."""
     month, policy = BillingMonth.parse(key), installation.policy
     spend_rows = tables.rows("fct_spend_monthly", [f"billing_month={month}"])
-    screening, missing = _screening(lake, tables, month)
-    if not any(missing.values()) and not _same_calls(spend_rows, screening):
+    screening, missing, empty = _screening(lake, tables, month)
+    if not any(missing.values()) and not empty and not _same_calls(spend_rows, screening):
         missing[USAGE] = list(month.days())
     invoices = _invoices(lake)
     lines, problems = charge_month(
@@ -108,6 +108,7 @@ def gather_month(
         month=month,
         missing_days=missing,
         shrunk_days=_held_back(lake, month),
+        empty_days={PROXY_LOG: empty},
         logged=logged,
         invoices=[
             invoice_facts(header, lines, policy.attribution.suspense, _tolerances(policy))
@@ -127,18 +128,20 @@ def gather_month(
 
 def _screening(
     lake: Lake, tables: Tables, month: BillingMonth
-) -> tuple[list[dict[str, Any]], dict[str, list[dt.date]]]:
-    """Control totals of screening, and the days not extracted or whose usage is not built from the current load.
+) -> tuple[list[dict[str, Any]], dict[str, list[dt.date]], list[dt.date]]:
+    """Control totals of screening, the days not extracted or not built from the current load, and those found empty.
 
     A run that died between the lake and dbt leaves a day whose rollup is missing or old; its rows would be absent from
     the month without a word, so every row of the load must be found again in the screening totals.
     """
     rows: list[dict[str, Any]] = []
     missing: dict[str, list[dt.date]] = {PROXY_LOG: [], USAGE: []}
+    empty: list[dt.date] = []
     for day in month.days():
         record = lake.current("litellm_spend_logs", f"day={day}")
         if record is None:
-            missing[PROXY_LOG].append(day)
+            seen = lake.last_seen("litellm_spend_logs", f"day={day}")
+            (empty if seen and seen["verdict"] == "unproven_zero" else missing[PROXY_LOG]).append(day)
             continue
         built = (
             tables.rows("fct_screening_daily", [f"usage_date={day}"])
@@ -149,7 +152,7 @@ def _screening(
         if (sum(row["calls"] for row in built), spend) != (record.rows, Decimal(record.sums["spend_usd"])):
             missing[USAGE].append(day)
         rows += built
-    return rows, missing
+    return rows, missing, empty
 
 
 def _same_calls(spend_rows: list[dict[str, Any]], screening: list[dict[str, Any]]) -> bool:

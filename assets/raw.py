@@ -13,11 +13,20 @@ import dagster as dg
 from resources.directory import DIRECTORY_FILES, OrgDirectory
 from resources.home import Home
 from resources.invoices import InvoiceFolder
-from resources.lake import Lake, LoadOutcome
+from resources.lake import Lake, LoadOutcome, Verdict
 from resources.litellm import LiteLLMPostgres
 from resources.litellm_tables import SNAPSHOTS
 
 PLATFORM, FINANCE = "team:platform", "team:finance"
+
+_VERDICTS: dict[Verdict, str] = {
+    "first": "first load",
+    "unchanged": "unchanged, byte for byte",
+    "grown": "changed: this load is current now",
+    "shrunk": "smaller than before: kept beside the load that stays current",
+    "zero_proven": "no rows, and the source proves that there are none",
+    "unproven_zero": "no rows and no proof: nothing is current",
+}
 
 
 def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -40,12 +49,11 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         now = home.installation.settings.now()
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
-        outcomes: list[LoadOutcome] = []
-        for outcome in litellm.load_days(lake, days, now):
-            outcomes.append(outcome)
-            if len(outcomes) % 25 == 0:
-                context.log.info(f"{len(outcomes)} of {len(days)} days read")
-        return dg.MaterializeResult(metadata=_describe(outcomes))
+        for number, (day, outcome) in enumerate(zip(days, litellm.load_days(lake, days, now), strict=True), start=1):
+            context.add_asset_metadata(_describe(outcome), partition_key=day.isoformat())
+            if number % 25 == 0:
+                context.log.info(f"{number} of {len(days)} days read")
+        return dg.MaterializeResult()
 
     @dg.multi_asset(
         name="litellm_snapshots",
@@ -63,7 +71,7 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     def litellm_snapshots(litellm: LiteLLMPostgres, lake: Lake, home: Home) -> Iterator[dg.MaterializeResult]:
         settings = home.installation.settings
         for name, outcome in litellm.load_snapshots(lake, settings.today(), settings.now()).items():
-            yield dg.MaterializeResult(asset_key=["raw", name], metadata=_describe([outcome]))
+            yield _whole(["raw", name], outcome)
 
     @dg.multi_asset(
         name="org_directory",
@@ -86,7 +94,7 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
             context.log.warning(str(warning))
         for name, table in loaded.tables.items():
             outcome = lake.replace(f"directory_{name}", table, home.installation.settings.now())
-            yield dg.MaterializeResult(asset_key=["raw", f"directory_{name}"], metadata=_describe([outcome]))
+            yield _whole(["raw", f"directory_{name}"], outcome)
 
     @dg.asset(
         key=["raw", "invoices"],
@@ -102,23 +110,24 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
         for name in loaded.ignored:
             context.log.info(f"{name} repeats an invoice that is already there; ignored")
         outcome = lake.replace("invoices", loaded.table, home.installation.settings.now())
-        return dg.MaterializeResult(metadata={**_describe([outcome]), "invoices": len(loaded.invoices)})
+        return _whole(["raw", "invoices"], outcome, invoices=len(loaded.invoices))
 
     return [litellm_spend_logs, litellm_snapshots, org_directory, invoices]
 
 
-def _describe(outcomes: list[LoadOutcome]) -> dict[str, Any]:
-    """Counts and control totals of a run's loads, for the asset's page."""
-    current = [outcome.current for outcome in outcomes if outcome.current]
-    metadata: dict[str, Any] = {
-        "dagster/row_count": sum(record.rows for record in current),
-        "loads": dg.MetadataValue.json(_count(outcome.verdict for outcome in outcomes)),
-    }
+def _whole(key: list[str], outcome: LoadOutcome, **metadata: Any) -> dg.MaterializeResult:
+    """The result of a table that is read whole; its content is its version, so no change makes nothing unsynced."""
+    version = dg.DataVersion(outcome.current.sha256) if outcome.current else None
+    return dg.MaterializeResult(asset_key=key, metadata={**_describe(outcome), **metadata}, data_version=version)
+
+
+def _describe(outcome: LoadOutcome) -> dict[str, Any]:
+    """What a load found, for the page of its asset and partition."""
+    metadata: dict[str, Any] = {"load": _VERDICTS[outcome.verdict]}
+    if outcome.reason:
+        metadata["reason"] = outcome.reason
+    if outcome.current:
+        metadata["dagster/row_count"] = outcome.current.rows
+        metadata |= outcome.current.sums
+        metadata["file"] = f"{outcome.current.partition}/load={outcome.current.load}.parquet"
     return metadata
-
-
-def _count(words: Iterator[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return counts

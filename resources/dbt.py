@@ -6,8 +6,10 @@ Does not belong here: the warehouse lock (`resources.warehouse`), SQL (`dbt_proj
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,10 +20,11 @@ import filelock
 from dagster_dbt import DbtCliInvocation, DbtCliResource
 from packaging import version
 
-from resources.warehouse import LOCK_SECONDS_VARIABLE, WORKED_FOR_VARIABLE
+from resources.warehouse import LOCK_SECONDS_VARIABLE, PARENT_VARIABLE, WORKED_FOR_VARIABLE
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent / "dbt_project"
 CONTROL_VARIABLE = "TOKENGOV_DBT_CONTROL"
+RUNS_KEPT = 50
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,33 @@ def manifest_path() -> Path:
         return manifest
     target.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(target / "parse.lock"):
-        if _is_fresh(manifest):
-            return manifest
-        done = subprocess.run(
-            [_beside_python("dbt"), "parse", "--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR],
-            env={**os.environ, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            message = f"dbt cannot parse {PROJECT_DIR.name}/:\n{done.stdout[-3000:]}{done.stderr[-1000:]}"
-            raise RuntimeError(message)
+        if not _is_fresh(manifest):
+            _parse_into(manifest)
     return manifest
+
+
+def _parse_into(manifest: Path) -> None:
+    """Put a whole manifest in place at once: dbt writes it piece by piece, and another process may be reading it.
+
+    It is dated back to the start of the parse, so that a model that changes meanwhile makes it old.
+    """
+    started = time.time()
+    draft = manifest.parent / "parse"
+    done = subprocess.run(
+        [_beside_python("dbt"), "parse", "--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR],
+        env={**os.environ, "DBT_TARGET_PATH": str(draft), "DBT_LOG_PATH": str(draft)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        message = f"dbt cannot parse {PROJECT_DIR.name}/:\n{done.stdout[-3000:]}{done.stderr[-1000:]}"
+        raise RuntimeError(message)
+    os.utime(draft / manifest.name, (started, started))
+    # dagster-dbt hands the parser's own cache to every build, which otherwise parses everything again.
+    for name in ("partial_parse.msgpack", manifest.name):
+        shutil.copy2(draft / name, draft / f"{name}.new")
+        (draft / f"{name}.new").replace(manifest.with_name(name))
 
 
 def _is_fresh(manifest: Path) -> bool:
@@ -106,6 +123,7 @@ class DbtWarehouse(DbtCliResource):
         """Start `dbt build` for the selected assets and the given window."""
         run = context.run.run_id
         folder = Path(self.home) / "warehouse" / "runs" / run
+        _forget_old_runs(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
         control_file = folder / "control.json"
         control_file.write_text(json.dumps(asdict(control), indent=1), encoding="utf-8")
@@ -114,11 +132,19 @@ class DbtWarehouse(DbtCliResource):
             CONTROL_VARIABLE: str(control_file),
             LOCK_SECONDS_VARIABLE: str(self.lock_seconds),
             WORKED_FOR_VARIABLE: f"run {run}",
+            PARENT_VARIABLE: str(os.getpid()),
         }
         with _environment(variables):
             return self.cli(
                 ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=folder / "dbt"
             )
+
+
+def _forget_old_runs(folder: Path) -> None:
+    """Keep what dbt wrote about the newest runs only; the run itself stays in Dagster."""
+    runs = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in runs[RUNS_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

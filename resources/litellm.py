@@ -84,6 +84,10 @@ class LiteLLMPostgres(dg.ConfigurableResource):
         if not self.url:
             message = "LiteLLM Postgres: TOKENGOV_LITELLM_URL is not set. Fix: export it, for example postgresql://tokengov_reader:...@host:5432/litellm"
             raise SourceError(message)
+        if not self.url.startswith(("postgresql://", "postgres://")):
+            # Not repeated: a connection string of another form may hold a password anywhere.
+            message = "LiteLLM Postgres: TOKENGOV_LITELLM_URL is no postgresql:// URL. Fix: write it like postgresql://tokengov_reader:...@host:5432/litellm"
+            raise SourceError(message)
         settings = {
             "default_transaction_read_only": "on",
             "default_transaction_isolation": r"repeatable\ read",

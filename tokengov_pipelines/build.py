@@ -26,9 +26,8 @@ from tokengov_pipelines.partitions import daily_partitions, monthly_partitions
 from tokengov_pipelines.schedules import all_schedules
 from tokengov_pipelines.settings import LITELLM_URL_VARIABLE, Installation, load_installation
 
-# Backfill policies and partitioned checks are marked beta in Dagster 1.13; both are pinned and tested here.
+# Backfill policies are marked beta in Dagster 1.13; it is pinned, and they are tested here.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def default_resources(installation: Installation) -> dict[str, Any]:

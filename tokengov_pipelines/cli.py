@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tokengov_pipelines import invoice_cli
+from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
 
@@ -43,13 +45,17 @@ def _installation(home: Path | None) -> Installation:
     try:
         return load_installation(home)
     except SettingsError as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from None
+        _fail(error, code=2)
 
 
-def _fail(error: Exception) -> NoReturn:
-    errors.print(f"[red]{error}[/red]", highlight=False)
-    raise typer.Exit(1) from None
+def _fail(error: Exception, code: int = 1) -> NoReturn:
+    _print(errors, Text(str(error), style="red"))
+    raise typer.Exit(code) from None
+
+
+def _print(target: Console, text: Text) -> None:
+    """Print a message as it is: unwrapped, so that commands can be copied, and with its square brackets."""
+    target.print(text, soft_wrap=True)
 
 
 @contextmanager
@@ -72,24 +78,30 @@ def _run(
 ) -> None:
     """Run a job with a spinner; print what failed in words and leave with exit code 1."""
     from tokengov_pipelines.demo.database import demo_environment
-    from tokengov_pipelines.runner import run_job
+    from tokengov_pipelines.runner import RunRefusedError, run_job
 
-    with demo_environment(installation.home), console.status(f"{job} {first}{f' to {last}' if last else ''}") as status:
-        report = run_job(
-            installation,
-            job,
-            first=first,
-            last=last,
-            config=config,
-            progress=lambda step: status.update(f"{job}: {step}"),
-        )
+    named = f"{job} {first}{f' to {last}' if last else ''}"
+    try:
+        with demo_environment(installation.home), console.status(named) as status:
+            report = run_job(
+                installation,
+                job,
+                first=first,
+                last=last,
+                config=config,
+                progress=lambda step: status.update(f"{job}: {step}"),
+            )
+    except RunRefusedError as error:
+        _fail(error)
     for check in report.failed_checks:
-        console.print(f"[yellow]check failed[/yellow] {check}")
+        _print(console, Text.assemble(("check failed", "yellow"), f" {check}"))
+    for reason in report.reasons:
+        _print(console, Text(reason))
     for failure in report.failures:
-        errors.print(f"[red]failed[/red] {failure}")
+        _print(errors, Text.assemble(("failed", "red"), f" {failure}"))
     if not report.succeeded:
         raise typer.Exit(1)
-    console.print(f"[green]done[/green] {job} {first}{f' to {last}' if last else ''} (run {report.run_id[:8]})")
+    _print(console, Text.assemble(("done", "green"), f" {named} (run {report.run_id[:8]})"))
 
 
 @app.command()
@@ -129,7 +141,7 @@ def close(
 @app.command()
 def waive(
     month: Month,
-    subject: Annotated[str, typer.Argument(help="suspense, quarantine, investigate or shrink.")],
+    subject: Annotated[WaiverSubject, typer.Argument(help="What is let pass.")],
     reason: Annotated[str, typer.Option(help="Why this is acceptable; goes into the audit trail.")],
     requested_by: Annotated[str, typer.Option(help="Who asks (e-mail).")],
     approved_by: Annotated[str, typer.Option(help="Who approves; another person (e-mail).")],
@@ -137,12 +149,10 @@ def waive(
     home: HomeOption = None,
 ) -> None:
     """Waive one precondition of a close, with a reason and two names."""
-    from tokengov_pipelines.domain.close import WaiverSubject
-
     with _ledger_of(home) as ledger:
         waiver = ledger.grant_waiver(
             BillingMonth.parse(month),
-            WaiverSubject(subject),
+            subject,
             provider=provider,
             reason=reason,
             requested_by=requested_by,
@@ -164,6 +174,10 @@ def accept_shrink(
     installation = _installation(home)
     lake = Lake(root=installation.lake_url, cache_dir=str(installation.home / "cache"))
     partition = f"day={day:%Y-%m-%d}"
+    if not reason.strip() or not accepted_by.strip():
+        _fail(
+            ValueError("a smaller log is accepted by a person, for a reason. Fix: fill in --accepted-by and --reason.")
+        )
     with _ledger_of(home) as ledger:
         before = lake.current("litellm_spend_logs", partition)
         try:

@@ -4,6 +4,8 @@ Belongs here: launching, progress, and turning a failed run into words.
 Does not belong here: what a job does (`jobs`, `assets`) and printing (`cli`).
 """
 
+import os
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -12,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from tokengov_pipelines.build import build_defs
 from tokengov_pipelines.dagster_home import clear_dead_runs, open_instance, process_tag
@@ -20,16 +23,32 @@ from tokengov_pipelines.settings import Installation
 
 Progress = Callable[[str], None]
 
+MOST_LINES = 30  # of one error; every problem of a directory or an invoice folder is a line
+
+
+class RunRefusedError(ValueError):
+    """A run that was not started, because it cannot be what was meant; the text says why and the fix."""
+
 
 @dataclass
 class RunReport:
-    """What a finished run left to say: failures and failed checks in words."""
+    """What a finished run left to say, in words.
+
+    `stopped` names, for each thing that went wrong, the steps and blocking checks that it stopped; `failed_checks` are
+    those that stopped nothing. `reasons` say why an asset was written or left as it was.
+    """
 
     run_id: str
     job: str
     succeeded: bool
-    failures: list[str] = field(default_factory=list)
+    stopped: dict[str, list[str]] = field(default_factory=dict)
     failed_checks: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """Each thing that went wrong once, after the names of what it stopped."""
+        return [f"{', '.join(names)}: {what}" for what, names in self.stopped.items()]
 
 
 def run_job(
@@ -47,33 +66,76 @@ def run_job(
 
     Runs that a killed process left behind are closed first, so that nothing waits for the dead. `without` names assets
     (`layer/table`) of the job that are left as they are.
+
+    Raises:
+        RunRefusedError: a partition that the job does not have, or a setting that it needs and that is not there;
+            nothing was started.
     """
     definitions = build_defs(installation, resource_overrides)
+    definition = definitions.resolve_job_def(job)
     run_id = str(uuid.uuid4())
     report = RunReport(run_id=run_id, job=job, succeeded=False)
 
     def listen(event: dg.EventLogEntry) -> None:
         _collect(event, report, progress)
 
-    with open_instance(installation) as instance:
+    # One planned event per asset and run, not per day: for 150 days of 35 assets those took 57 s before the first step.
+    # The report of this command says what failed, so the per-day mark in the UI is not missed.
+    os.environ["DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS"] = "true"
+    # A fixed `as_of` says which days have ended; without one it is the clock's moment, as everywhere in Dagster.
+    with (
+        dg.partition_loading_context(effective_dt=installation.settings.now()),
+        open_instance(installation) as instance,
+    ):
+        _require_partitions(definition, first, last or first)
         clear_dead_runs(instance, include_servers=False)
         instance.add_event_listener(run_id, listen)
         # What dbt prints belongs to people who look for it; the terminal gets the report.
         with (installation.dagster_home / "last_run.log").open("w") as log, redirect_stdout(log):
-            definition = definitions.resolve_job_def(job)
             left_out = {dg.AssetKey(name.split("/")) for name in without}
-            result = definition.execute_in_process(
-                asset_selection=sorted(set(definition.asset_layer.executable_asset_keys) - left_out)
-                if left_out
-                else None,
-                instance=instance,
-                run_id=run_id,
-                tags={**process_tag(), **partition_range_tags(first, last or first)},
-                run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                raise_on_error=False,
-            )
+            try:
+                result = definition.execute_in_process(
+                    asset_selection=sorted(set(definition.asset_layer.executable_asset_keys) - left_out)
+                    if left_out
+                    else None,
+                    instance=instance,
+                    run_id=run_id,
+                    tags={**process_tag(), **partition_range_tags(first, last or first)},
+                    run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    raise_on_error=False,
+                )
+            except dg.DagsterInvalidConfigError as error:
+                raise _unset_variable(error) from error
         report.succeeded = result.success
     return report
+
+
+def _require_partitions(definition: dg.JobDefinition, first: str, last: str) -> None:
+    """Refuse a range that the job cannot run; Dagster would run the steps without partitions before it complains."""
+    if definition.partitions_def is None:
+        return
+    known = definition.partitions_def.get_partition_keys()
+    if not known:
+        message = "no day or month has ended yet. Fix: set log_start and books_start in tokengov.yaml to earlier ones."
+        raise RunRefusedError(message)
+    for key in (first, last):
+        if key not in known:
+            message = (
+                f"{key} cannot be run: {definition.name} takes {known[0]} to {known[-1]}, which have ended (UTC). "
+                "Fix: choose among these; log_start and books_start in tokengov.yaml say where they begin."
+            )
+            raise RunRefusedError(message)
+    if last < first:
+        message = f"{first} is after {last}. Fix: name the earlier one first."
+        raise RunRefusedError(message)
+
+
+def _unset_variable(error: dg.DagsterInvalidConfigError) -> RunRefusedError:
+    """The environment variable that the configuration of a resource names and the environment lacks."""
+    found = re.search(r'environment variable "(\w+)" which is not set', str(error))
+    if found is None:
+        raise error
+    return RunRefusedError(f"{found[1]} is not set; this job needs it. Fix: export it; README.md says what it holds.")
 
 
 def _collect(entry: dg.EventLogEntry, report: RunReport, progress: Progress | None) -> None:
@@ -85,20 +147,36 @@ def _collect(entry: dg.EventLogEntry, report: RunReport, progress: Progress | No
     elif event.event_type == DagsterEventType.STEP_FAILURE:
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error
-        report.failures.append(f"{_step_name(event.step_key or '')}: {_in_words(cause.message if cause else 'failed')}")
+        if cause is None or cause.cls_name != DagsterAssetCheckFailedError.__name__:  # the check has said it
+            what = _in_words(cause.message if cause else "failed")
+            report.stopped.setdefault(what, []).append(_step_name(event.step_key or ""))
     elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
-            asset = evaluation.asset_key.to_user_string()
-            report.failed_checks.append(f"{asset}: {evaluation.check_name}: {evaluation.description or 'failed'}")
+            name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
+            what = evaluation.description or "failed"
+            if evaluation.blocking and evaluation.severity is dg.AssetCheckSeverity.ERROR:
+                report.stopped.setdefault(what, []).append(name)
+            else:
+                report.failed_checks.append(f"{name}: {what}")
+    elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+        materialization = event.step_materialization_data.materialization
+        if "reason" in materialization.metadata:
+            asset = materialization.asset_key.to_user_string()
+            report.reasons.append(f"{asset}: {materialization.metadata['reason'].value}")
 
 
 def _in_words(message: str) -> str:
-    """The sentence of an error without the class names and command lines in front of it."""
+    """The sentence of an error without class names, command lines and stack traces around it."""
     for lead in ("Errors parsed from dbt logs:", "dagster._core.definitions.events.Failure:"):
         message = message.partition(lead)[2] or message
-    first, separator, rest = message.strip().partition(": ")
-    return (rest if (separator and first.isidentifier()) or ("." in first and " " not in first) else message).strip()
+    message = message.partition("Traceback (most recent call last):")[0] or message
+    first, _, rest = message.strip().partition(": ")
+    is_class = " " not in first and first.replace(".", "").isidentifier()
+    words = (rest or first.rpartition(".")[2]) if is_class else message
+    lines = list(dict.fromkeys(line.rstrip() for line in words.strip().splitlines()))
+    left_out = [f"... and {len(lines) - MOST_LINES} more lines in the run's log"] if len(lines) > MOST_LINES else []
+    return "\n".join(lines[:MOST_LINES] + left_out)
 
 
 def _step_name(step: str) -> str:

@@ -198,16 +198,22 @@ def _read_yaml(path: Path, model: type[M]) -> M:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        message = f"{path.name} is not valid YAML: {error}. Fix: correct that line."
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        message = f"{path.name} is not valid YAML: {line}{problem or 'it cannot be read'}. Fix: correct that line."
         raise SettingsError(message) from error
+    if not isinstance(content, dict):
+        message = f"{path.name}: this is no list of keys and values. Fix: write one `key: value` a line."
+        raise SettingsError(message)
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [
-            f"{path.name}: {'.'.join(map(str, item['loc']))}: {item['msg']}. Fix: correct or remove this key."
-            for item in error.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from error
+        lines = [f"{path.name}: {'.'.join(map(str, item['loc']))}: {_what(item)}." for item in error.errors()]
+        raise SettingsError("\n".join(f"{line} Fix: correct or remove this key." for line in lines)) from error
+
+
+def _what(item: Any) -> str:
+    return "there is no such key" if item["type"] == "extra_forbidden" else str(item["msg"])
 
 
 def load_installation(home: Path | str | None = None) -> Installation:

@@ -93,10 +93,11 @@ def invoice_facts(
 class CloseFacts:
     """Everything the decision reads.
 
-    `missing_days`: by source, days neither extracted nor known to be empty. `shrunk_days`: days whose latest load held
-    less than the current one, and what is gone. `logged`: accepted spend by provider. `quarantined_calls` with
-    `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a waiver
-    for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %.
+    `missing_days`: by source, days neither extracted nor known to be empty. `empty_days`: by source, days that were
+    read and held nothing, where nothing proves that the source covers them (rule 4.5). `shrunk_days`: days whose latest
+    load held less than the current one, and what is gone. `logged`: accepted spend by provider. `quarantined_calls`
+    with `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a
+    waiver for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %.
     """
 
     month: BillingMonth
@@ -111,6 +112,7 @@ class CloseFacts:
     problems: Sequence[ChargebackProblem] = ()
     controllers: frozenset[str] = field(default_factory=frozenset)
     shrunk_days: Mapping[dt.date, str] = field(default_factory=dict)
+    empty_days: Mapping[str, Sequence[dt.date]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,12 +166,23 @@ def _missing_days(facts: CloseFacts) -> list[Blocker]:
     for source in sorted(facts.missing_days):
         days = sorted(facts.missing_days[source])
         if days:
-            listed = ", ".join(map(str, days[:_DAYS_SHOWN])) + (", ..." if len(days) > _DAYS_SHOWN else "")
-            whole = len(facts.month.days())
-            what = f"{source} has no extract for {len(days)} of the {whole} days of {facts.month}: {listed}"
-            fix = f"tokengov load {days[0]} {days[-1]}"
+            what = f"{source} has no extract for {_listed(days, facts.month)}"
+            blockers.append(Blocker("missing_extract", what, f"tokengov load {days[0]} {days[-1]}"))
+    for source in sorted(facts.empty_days):
+        days = sorted(facts.empty_days[source])
+        if days:
+            what = (
+                f"{source} was read and is empty for {_listed(days, facts.month)}; nothing proves that it covers them, "
+                "so they do not count as zero"
+            )
+            fix = f"name the database that holds them in TOKENGOV_LITELLM_URL, then tokengov load {days[0]} {days[-1]}"
             blockers.append(Blocker("missing_extract", what, fix))
     return blockers
+
+
+def _listed(days: Sequence[dt.date], month: BillingMonth) -> str:
+    shown = ", ".join(map(str, days[:_DAYS_SHOWN])) + (", ..." if len(days) > _DAYS_SHOWN else "")
+    return f"{len(days)} of the {len(month.days())} days of {month}: {shown}"
 
 
 def _shrunk_days(facts: CloseFacts, waivers: Sequence[Waiver]) -> list[Blocker]:

@@ -132,6 +132,17 @@ def test_missing_days_are_listed_by_source_and_no_waiver_lifts_them():
     assert blocker.fix == "tokengov load 2026-09-02 2026-09-30"
 
 
+def test_days_that_were_read_and_held_nothing_are_not_zero_and_not_read_again_in_vain():
+    days = [dt.date(2026, 9, day) for day in (1, 2)]
+    (blocker,) = close_blockers(replace(CLEAN, empty_days={"raw/litellm_spend_logs": days}), [])
+    assert blocker.code == "missing_extract"
+    assert blocker.what == (
+        "raw/litellm_spend_logs was read and is empty for 2 of the 30 days of 2026-09: 2026-09-01, 2026-09-02; "
+        "nothing proves that it covers them, so they do not count as zero"
+    )
+    assert blocker.fix.endswith("TOKENGOV_LITELLM_URL, then tokengov load 2026-09-01 2026-09-02")
+
+
 def test_a_day_whose_source_shrank_is_accepted_or_waived():
     days = {dt.date(2026, 9, 9): "9 rows became 7", dt.date(2026, 9, 2): "3 request_ids are gone"}
     facts = replace(CLEAN, shrunk_days=days)
