@@ -50,6 +50,16 @@ class HouseTranslator(DagsterDbtTranslator):
         """The layer."""
         return _layer(dbt_resource_props)
 
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The model's own words. The default adds its SQL, which drowns them in every list; see `get_metadata`."""
+        return str(dbt_resource_props.get("description", ""))
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What dagster-dbt tells, and a model's SQL behind a click."""
+        told = super().get_metadata(dbt_resource_props)
+        sql = dbt_resource_props.get("raw_code")
+        return {**told, "sql": dg.MetadataValue.md(f"```sql\n{sql}\n```")} if sql else told
+
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """The data team, unless the model names another owner."""
         owner = dbt_resource_props.get("config", {}).get("meta", {}).get("owner")

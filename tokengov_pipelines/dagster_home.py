@@ -12,13 +12,16 @@ from pathlib import Path
 import dagster as dg
 import filelock
 import psutil
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilter
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tokengov_pipelines.settings import DAGSTER_POSTGRES_URL_VARIABLE, Installation
 
-PROCESS_TAG = "tokengov/process"
+PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}tokengov_process"  # hidden in the UI's lists of runs
+LOCATION = "tokengov"  # as workspace.yaml names it
 
 _INSTANCE = """\
 # Written by tokengov at every start; settings belong in tokengov.yaml.
@@ -122,9 +125,12 @@ def _why_closed(folder: Path, error: Exception) -> str:
     )
 
 
-def process_tag() -> dict[str, str]:
-    """A run tag that identifies this process beyond the reuse of its number."""
-    return {PROCESS_TAG: f"{os.getpid()}@{psutil.Process().create_time():.2f}"}
+def command_line_tags() -> dict[str, str]:
+    """Tags of a run in this process: the process, beyond the reuse of its number, and the home of its job in the UI."""
+    return {
+        PROCESS_TAG: f"{os.getpid()}@{psutil.Process().create_time():.2f}",
+        REPOSITORY_LABEL_TAG: f"{SINGLETON_REPOSITORY_NAME}@{LOCATION}",
+    }
 
 
 def clear_dead_runs(instance: dg.DagsterInstance, *, include_servers: bool) -> list[str]:

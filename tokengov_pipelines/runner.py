@@ -17,7 +17,7 @@ from dagster import DagsterEventType
 from dagster._core.errors import DagsterAssetCheckFailedError
 
 from tokengov_pipelines.build import build_defs
-from tokengov_pipelines.dagster_home import clear_dead_runs, open_instance, process_tag
+from tokengov_pipelines.dagster_home import clear_dead_runs, command_line_tags, open_instance
 from tokengov_pipelines.schedules import partition_range_tags
 from tokengov_pipelines.settings import Installation
 
@@ -100,7 +100,7 @@ def run_job(
                     else None,
                     instance=instance,
                     run_id=run_id,
-                    tags={**process_tag(), **partition_range_tags(first, last or first)},
+                    tags={**command_line_tags(), **partition_range_tags(first, last or first)},
                     run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                     raise_on_error=False,
                 )

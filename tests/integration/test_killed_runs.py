@@ -75,7 +75,7 @@ def kill_at(home: TestHome, arguments: tuple[str, ...], moment: Moment) -> float
         left = watched.children()
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait(timeout=10) == -signal.SIGKILL
-        _, alive = psutil.wait_procs(left, timeout=5)
+        _, alive = psutil.wait_procs(left, timeout=3)
         assert alive == [], "dbt outlived the run that started it"
     finally:
         end_session(process)
