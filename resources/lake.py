@@ -286,10 +286,8 @@ class Lake(dg.ConfigurableResource):
             return "shrunk", missing, "; ".join(losses)
         return "grown", 0, f"{current.rows} rows became {seen.rows}"
 
-    def accept(self, table: str, partition: str) -> LoadRecord:
-        """Make the load that the latest extraction found the current one, although it holds less.
-
-        The caller records who accepted it and why (`tokengov accept-shrink`).
+    def held_back(self, table: str, partition: str) -> LoadRecord:
+        """The load that the latest extraction found and that did not become current, because it holds less.
 
         Raises:
             LakeError: nothing was held back for this partition.
@@ -303,9 +301,19 @@ class Lake(dg.ConfigurableResource):
         if record is None:
             message = f"{table} {partition}: load {seen['load']} has no record. Fix: reload the partition."
             raise LakeError(message)
-        self._write_json(f"{folder}/current.json", record)
-        self._write_json(f"{folder}/last_seen.json", {**seen, "verdict": "accepted"})
         return LoadRecord(**record)
+
+    def accept(self, table: str, partition: str) -> LoadRecord:
+        """Make the load that was held back the current one, although it holds less.
+
+        The caller has recorded who accepts it and why (`tokengov accept-shrink`).
+        """
+        record = self.held_back(table, partition)
+        folder = self._folder(table, partition)
+        seen = self.last_seen(table, partition) or {}
+        self._write_json(f"{folder}/current.json", asdict(record))
+        self._write_json(f"{folder}/last_seen.json", {**seen, "verdict": "accepted"})
+        return record
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

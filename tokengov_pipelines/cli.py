@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tokengov_pipelines import invoice_cli
 from tokengov_pipelines.domain.close import WaiverSubject
+from tokengov_pipelines.domain.money import usd
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
 
@@ -145,7 +146,8 @@ def waive(
     reason: Annotated[str, typer.Option(help="Why this is acceptable; goes into the audit trail.")],
     requested_by: Annotated[str, typer.Option(help="Who asks (e-mail).")],
     approved_by: Annotated[str, typer.Option(help="Who approves; another person (e-mail).")],
-    provider: Annotated[str | None, typer.Option(help="Only for this provider.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only for this provider (suspense, investigate).")] = None,
+    limit: Annotated[str | None, typer.Option(help="Up to this amount, for example 100.00.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Waive one precondition of a close, with a reason and two names."""
@@ -157,6 +159,7 @@ def waive(
             reason=reason,
             requested_by=requested_by,
             approved_by=approved_by,
+            limit_amount=None if limit is None else usd(limit),
         )
     console.print(f"[green]waived[/green] {month} {subject} (waiver {waiver.id}). Next: tokengov close {month} ...")
 
@@ -181,11 +184,12 @@ def accept_shrink(
     with _ledger_of(home) as ledger:
         before = lake.current("litellm_spend_logs", partition)
         try:
-            record = lake.accept("litellm_spend_logs", partition)
+            record = lake.held_back("litellm_spend_logs", partition)
         except LakeError as error:
             _fail(error)
+        # Said first and done second: a pointer that moved without a word would be worse than a word without a move.
         ledger.record_event(
-            "shrink_accepted",
+            "shrink.accepted",
             accepted_by,
             {
                 "table": "litellm_spend_logs",
@@ -198,6 +202,7 @@ def accept_shrink(
             },
             BillingMonth.of(day.date()),
         )
+        lake.accept("litellm_spend_logs", partition)
     console.print(f"[green]accepted[/green] {day:%Y-%m-%d}: {record.rows} rows. Next: tokengov load {day:%Y-%m-%d}")
 
 
