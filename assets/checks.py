@@ -235,7 +235,8 @@ def _result(
 
     `looked_at` are the days or months that it is about, in order.
     """
-    about = {"looked_at": f"{looked_at[0]} to {looked_at[-1]} ({len(looked_at)})"} if looked_at else {}
+    span = " to ".join(dict.fromkeys((looked_at[0], looked_at[-1]))) if looked_at else ""
+    about = {"looked_at": span} if span else {}
     found = list(problems)
     text = "\n".join(found[:20]) + (f"\n... and {len(found) - 20} more" if len(found) > 20 else "")
     return dg.AssetCheckResult(
