@@ -236,7 +236,8 @@ class Lake(dg.ConfigurableResource):
         current = self.current(table.name, partition)
         verdict, missing, reason = self._compare(table, current, seen, str(writer.path), zero_is_proven)
         folder = self._folder(table.name, partition)
-        if verdict in {"first", "grown", "shrunk", "zero_proven"}:
+        lost = verdict == "unchanged" and not self._fs[0].exists(f"{folder}/load={seen.load}.parquet")
+        if lost or verdict in {"first", "grown", "shrunk", "zero_proven"}:
             self._put(writer.path, f"{folder}/load={seen.load}.parquet")
             self._write_json(f"{folder}/load={seen.load}.json", asdict(seen))
         if verdict in {"first", "grown", "zero_proven"}:

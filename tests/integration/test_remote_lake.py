@@ -65,6 +65,16 @@ def test_a_lake_on_s3_behaves_like_a_folder(bucket: str, tmp_path: Path) -> None
     assert lake.accept("calls", "day=2026-10-05").rows == 1
 
 
+def test_a_load_file_that_went_missing_is_put_back(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path / "lake"), cache_dir=str(tmp_path / "cache"))
+    rows = [{"request_id": "a", "spend_text": "1.5"}]
+    load(lake, rows)
+    (path,) = lake.current_files("calls")
+    Path(path).unlink()
+    assert load(lake, rows) == "unchanged"
+    assert pq.read_table(path).to_pylist() == rows
+
+
 def test_directory_and_invoices_are_read_from_s3(bucket: str, tmp_path: Path) -> None:
     fs = fsspec.filesystem("s3")
     for name, text in (("cost_centers", COST_CENTERS), ("teams", TEAMS), ("users", USERS)):
