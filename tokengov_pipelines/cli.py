@@ -78,6 +78,7 @@ def _run(
     installation: Installation, job: str, first: str, last: str | None = None, config: dict[str, Any] | None = None
 ) -> None:
     """Run a job with a spinner; print what failed in words and leave with exit code 1."""
+    from tokengov_pipelines.dagster_home import DagsterHomeError
     from tokengov_pipelines.demo.database import demo_environment
     from tokengov_pipelines.runner import RunRefusedError, run_job
 
@@ -92,7 +93,7 @@ def _run(
                 config=config,
                 progress=lambda step: status.update(f"{job}: {step}"),
             )
-    except RunRefusedError as error:
+    except (RunRefusedError, DagsterHomeError) as error:
         _fail(error)
     for check in report.failed_checks:
         _print(console, Text.assemble(("check failed", "yellow"), f" {check}"))
