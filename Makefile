@@ -9,7 +9,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-clean ui test check lint types contracts sql dbt-build lock clean
+.PHONY: help setup demo demo-clean ui test check lint types contracts sql dbt-build prices lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ sql: setup
 
 dbt-build: setup ## every model, test and unit test on an empty home
 	$(BIN)/python -m tests.dbt_build
+
+prices: setup ## say whether the checked-in price list is what genai-prices and the reviewed rows give
+	$(BIN)/python -m scripts.price_seed --check
 
 lock: setup ## resolve requirements.lock again (hashes, no download addresses)
 	$(BIN)/python -m pip install --quiet uv

@@ -43,7 +43,7 @@ def _day_checks(days: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefini
     )
     def source_still_holds_the_day(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
         shrunk = {day: held_back(lake, day) for day in _days_of(context, days, lake)}
-        return _result(
+        return result(
             list(shrunk),
             "every earlier row is still there",
             [f"{day}: {reason}; the earlier load stays current" for day, reason in shrunk.items() if reason],
@@ -77,8 +77,8 @@ def _day_checks(days: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefini
                 structure += [f"{day}: {text}" for text in broken]
                 vocabulary += [f"{day}: {text}" for text in news]
         look = "look at the rows in the load that raw/litellm_spend_logs names"
-        yield _result(looked_at, "all rows lie within their day", structure, look, name="rows_lie_within_their_day")
-        yield _result(
+        yield result(looked_at, "all rows lie within their day", structure, look, name="rows_lie_within_their_day")
+        yield result(
             looked_at,
             "all words are known",
             vocabulary,
@@ -101,7 +101,7 @@ def _snapshot_checks() -> list[dg.AssetChecksDefinition]:
         def entities_are_identified(lake: Lake) -> dg.AssetCheckResult:
             newest = lake.current_files(suite.table)[-1:]
             validator = Validator()
-            return _result(
+            return result(
                 [],
                 "every entity is identified",
                 [text for path in newest for text in validator.failures(suite, path)[0]],
@@ -125,10 +125,12 @@ def _month_checks(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetChecks
         ) -> dg.AssetCheckResult:
             ledger = open_ledger(home.installation)
             keys = _months_of(context, months, tables, asset)
-            views = [gather_month(home.installation, lake, tables, key) for key in keys]
-            blockers = [str(blocker) for view in views for blocker in view.blockers(ledger, codes)]
+            views = {key: gather_month(home.installation, lake, tables, key) for key in keys}
+            held = {key: view.blockers(ledger, codes) for key, view in views.items()}
+            blockers = [str(blocker) for each in held.values() for blocker in each]
+            red = [key for key, each in held.items() if each]
             severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
-            return _result(keys, name.replace("_", " "), blockers, severity=severity)
+            return result(keys, name.replace("_", " "), blockers, severity=severity, red=red)
 
         return precondition
 
@@ -157,7 +159,7 @@ def _month_checks(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetChecks
             ]
             # A provider without an invoice is not charged yet; that holds the close, not the draft of the others.
             problems += [f"{key}: {problem}" for problem in view.problems if problem.code != "missing_invoice"]
-        return _result(keys, "charges sum to the invoices", problems)
+        return result(keys, "charges sum to the invoices", problems)
 
     return [
         close_check(
@@ -200,7 +202,7 @@ def _month_checks(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetChecks
 
 
 def _days_of(context: dg.AssetCheckExecutionContext, days: dg.DailyPartitionsDefinition, lake: Lake) -> list[str]:
-    return _of_the_run(context, days) or [
+    return partitions_of_the_run(context, days) or [
         day for day in days.get_partition_keys() if lake.current(SPEND_LOGS.path[-1], f"day={day}")
     ]
 
@@ -208,12 +210,14 @@ def _days_of(context: dg.AssetCheckExecutionContext, days: dg.DailyPartitionsDef
 def _months_of(
     context: dg.AssetCheckExecutionContext, months: dg.MonthlyPartitionsDefinition, tables: Tables, asset: dg.AssetKey
 ) -> list[str]:
-    return _of_the_run(context, months) or [
+    return partitions_of_the_run(context, months) or [
         month for month in months.get_partition_keys() if tables.path(asset.path[-1], f"billing_month={month}").exists()
     ]
 
 
-def _of_the_run(context: dg.AssetCheckExecutionContext, partitions: dg.TimeWindowPartitionsDefinition) -> list[str]:
+def partitions_of_the_run(
+    context: dg.AssetCheckExecutionContext, partitions: dg.TimeWindowPartitionsDefinition
+) -> list[str]:
     """The partitions that the run is about; none where a person executes a check by itself, which looks at them all."""
     if context.has_partition_key:
         return [context.partition_key]
@@ -222,7 +226,7 @@ def _of_the_run(context: dg.AssetCheckExecutionContext, partitions: dg.TimeWindo
     return []
 
 
-def _result(
+def result(
     looked_at: Sequence[str],
     green: str,
     problems: Iterable[str],
@@ -230,14 +234,19 @@ def _result(
     *,
     name: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    red: Iterable[str] = (),
 ) -> dg.AssetCheckResult:
     """A result whose description is a sentence: what is fine, or every problem and how to fix it.
 
-    `looked_at` are the days or months that it is about, in order.
+    `looked_at` are the days or months that it is about, in order, and `red` those of them that have a problem (needed
+    only where the problems do not begin with them): the alert of a day or month closes when that one is green.
     """
     span = " to ".join(dict.fromkeys((looked_at[0], looked_at[-1]))) if looked_at else ""
     about = {"looked_at": span} if span else {}
     found = list(problems)
+    bad = set(red) or {problem.partition(": ")[0] for problem in found}
+    if found and bad.issubset(looked_at):
+        about["red"] = ", ".join(sorted(bad))
     text = "\n".join(found[:20]) + (f"\n... and {len(found) - 20} more" if len(found) > 20 else "")
     return dg.AssetCheckResult(
         passed=not found,

@@ -22,6 +22,17 @@ DIRECTORY_SOURCES = (
     "directory_users",
     "directory_service_accounts",
 )
+REPORT_SOURCES = ("anthropic_usage", "anthropic_cost", "openai_usage", "openai_cost")
+PROVIDER_SNAPSHOT_SOURCES = (
+    "anthropic_api_keys",
+    "anthropic_workspaces",
+    "anthropic_users",
+    "anthropic_service_accounts",
+    "openai_project_api_keys",
+    "openai_projects",
+    "openai_users",
+    "openai_service_accounts",
+)
 
 
 class HouseTranslator(DagsterDbtTranslator):
@@ -97,7 +108,18 @@ def dbt_model_assets(
         control = _control(home, lake, days=[], months=list(context.partition_keys))
         yield from dbt.build(context, control).stream()
 
-    return [dbt_daily, dbt_monthly]
+    @dbt_assets(
+        name="dbt_providers",
+        manifest=manifest,
+        select="tag:provider_daily",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        dagster_dbt_translator=HouseTranslator(days),
+    )
+    def dbt_providers(context: dg.AssetExecutionContext, dbt: DbtWarehouse, lake: Lake, home: Home) -> Iterator[Any]:
+        control = _provider_control(home, lake, days=list(context.partition_keys))
+        yield from dbt.build(context, control).stream()
+
+    return [dbt_daily, dbt_monthly, dbt_providers]
 
 
 def _control(home: Home, lake: Lake, *, days: list[str], months: list[str]) -> BuildControl:
@@ -111,4 +133,14 @@ def _control(home: Home, lake: Lake, *, days: list[str], months: list[str]) -> B
         files=files,
         tables_dir=str(installation.tables_dir),
         policy=installation.policy.for_dbt(),
+    )
+
+
+def _provider_control(home: Home, lake: Lake, *, days: list[str]) -> BuildControl:
+    """The window of a build of the providers' reports: the days' reports, and every snapshot."""
+    installation = home.installation
+    files = {name: lake.current_files(name) for name in PROVIDER_SNAPSHOT_SOURCES}
+    files |= {name: lake.current_files(name, [f"day={day}" for day in days]) for name in REPORT_SOURCES}
+    return BuildControl(
+        days=days, months=[], files=files, tables_dir=str(installation.tables_dir), policy=installation.policy.for_dbt()
     )

@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.month import MonthView, gather_month, open_ledger
+from assets.unit_cost import UnitCost, gather_unit_cost, unit_cost_metadata
 from resources.home import Home
 from resources.lake import Lake
 from resources.tables import Tables
@@ -44,8 +45,14 @@ class Signatures(dg.Config):
     approver: str
 
 
-def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """The assets of group `finance` and the chargeback mart."""
+def finance_assets(
+    months: dg.MonthlyPartitionsDefinition, *, has_pull_requests: bool = True
+) -> list[dg.AssetsDefinition]:
+    """The assets of group `finance` and the chargeback mart.
+
+    Without a configured GitHub nothing reads pull requests, and the UI would warn of an upstream that never comes.
+    """
+    pull_requests = [dg.AssetDep(["raw", "github_pull_requests"])] if has_pull_requests else []
 
     @dg.asset(
         key=["marts", "fct_chargeback_monthly"],
@@ -78,8 +85,17 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
         kinds={"csv"},
         partitions_def=months,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[["marts", "fct_chargeback_monthly"]],
-        description="chargeback.csv and control_totals.json as a draft (v0). A closed month is never rewritten.",
+        deps=[
+            ["marts", "fct_chargeback_monthly"],
+            ["marts", "fct_usage_daily"],
+            ["raw", "directory_teams"],
+            ["raw", "directory_users"],
+            *pull_requests,
+        ],
+        description=(
+            "chargeback.csv, cost_per_pr.csv and control_totals.json as a draft (v0). "
+            "A closed month is never rewritten."
+        ),
     )
     def chargeback_pack(
         context: dg.AssetExecutionContext, home: Home, lake: Lake, tables: Tables
@@ -88,11 +104,12 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
         ledger = open_ledger(installation)
         for key in context.partition_keys:
             view = gather_month(installation, lake, tables, key)
-            result = write_draft(
-                ledger, installation.home, _content(view, 0), actor="dagster", run_id=context.run.run_id
-            )
+            unit_cost = gather_unit_cost(installation, lake, tables, view.month, view.lines)
+            content = _content(view, 0, unit_cost)
+            result = write_draft(ledger, installation.home, content, actor="dagster", run_id=context.run.run_id)
             context.log.info(f"{key}: {result.reason}")
-            context.add_asset_metadata(_pack_metadata(result), partition_key=key)
+            metadata = {**_pack_metadata(result), **unit_cost_metadata(unit_cost)}
+            context.add_asset_metadata(metadata, partition_key=key)
         return dg.MaterializeResult()
 
     @dg.asset(
@@ -115,7 +132,8 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
             view = gather_month(
                 installation, lake, tables, key, version=version, preparer=config.preparer, approver=config.approver
             )
-            content = _content(view, version)
+            unit_cost = gather_unit_cost(installation, lake, tables, view.month, view.lines)
+            content = _content(view, version, unit_cost)
             result = seal_close(ledger, installation.home, content, view.facts, run_id=context.run.run_id)
             if result.blockers:
                 points = "\n".join(f"- {blocker}" for blocker in result.blockers)
@@ -128,7 +146,7 @@ def finance_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
     return [fct_chargeback_monthly, chargeback_pack, closed_month]
 
 
-def _content(view: MonthView, version: int) -> PackContent:
+def _content(view: MonthView, version: int, unit_cost: UnitCost | None) -> PackContent:
     return assemble_pack(
         view.month,
         version,
@@ -136,6 +154,7 @@ def _content(view: MonthView, version: int) -> PackContent:
         problems=view.problems,
         invoices=view.invoices,
         sources=view.sources,
+        unit_cost=unit_cost.rows if unit_cost else None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from resources.lake import Lake
+from resources.readings import state_at
 from resources.tables import Tables
 from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.chargeback import (
@@ -25,6 +26,7 @@ from tokengov_pipelines.domain.chargeback import (
     charge_month,
 )
 from tokengov_pipelines.domain.close import Blocker, CloseFacts, close_blockers, invoice_facts
+from tokengov_pipelines.domain.day_state import DayState
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
 from tokengov_pipelines.domain.reconciliation import Tolerances
 from tokengov_pipelines.ledger.ledger import Ledger
@@ -142,6 +144,9 @@ def _screening(
         if record is None:
             seen = lake.last_seen("litellm_spend_logs", f"day={day}")
             (empty if seen and seen["verdict"] == "unproven_zero" else missing[PROXY_LOG]).append(day)
+            continue
+        if state_at(lake, "litellm_spend_logs", day, 0) is DayState.PARTIAL:  # read while it ran, and never again
+            missing[PROXY_LOG].append(day)
             continue
         built = (
             tables.rows("fct_screening_daily", [f"usage_date={day}"])

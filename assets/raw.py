@@ -6,27 +6,19 @@ Does not belong here: how a source is read (`resources`), checks (`assets.checks
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 
+from assets.loads import describe, whole
 from resources.directory import DIRECTORY_FILES, OrgDirectory
 from resources.home import Home
 from resources.invoices import InvoiceFolder
-from resources.lake import Lake, LoadOutcome, Verdict
+from resources.lake import Lake
 from resources.litellm import LiteLLMPostgres
 from resources.litellm_tables import SNAPSHOTS
+from resources.readings import PROXY_LOG, state_at
 
 PLATFORM, FINANCE = "team:platform", "team:finance"
-
-_VERDICTS: dict[Verdict, str] = {
-    "first": "first load",
-    "unchanged": "unchanged, byte for byte",
-    "grown": "changed: this load is current now",
-    "shrunk": "smaller than before: kept beside the load that stays current",
-    "zero_proven": "no rows, and the source proves that there are none",
-    "unproven_zero": "no rows and no proof: nothing is current",
-}
 
 
 def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -49,8 +41,10 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         now = home.installation.settings.now()
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
+        watermark = home.installation.policy.period.late_log_watermark_days
         for number, (day, outcome) in enumerate(zip(days, litellm.load_days(lake, days, now), strict=True), start=1):
-            context.add_asset_metadata(_describe(outcome), partition_key=day.isoformat())
+            state = {"state": str(state_at(lake, PROXY_LOG, day, watermark))}
+            context.add_asset_metadata(describe(outcome) | state, partition_key=day.isoformat())
             if number % 25 == 0:
                 context.log.info(f"{number} of {len(days)} days read")
         return dg.MaterializeResult()
@@ -71,7 +65,7 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     def litellm_snapshots(litellm: LiteLLMPostgres, lake: Lake, home: Home) -> Iterator[dg.MaterializeResult]:
         settings = home.installation.settings
         for name, outcome in litellm.load_snapshots(lake, settings.today(), settings.now()).items():
-            yield _whole(["raw", name], outcome)
+            yield whole(["raw", name], outcome)
 
     @dg.multi_asset(
         name="org_directory",
@@ -94,7 +88,7 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
             context.log.warning(str(warning))
         for name, table in loaded.tables.items():
             outcome = lake.replace(f"directory_{name}", table, home.installation.settings.now())
-            yield _whole(["raw", f"directory_{name}"], outcome)
+            yield whole(["raw", f"directory_{name}"], outcome)
 
     @dg.asset(
         key=["raw", "invoices"],
@@ -110,24 +104,6 @@ def raw_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
         for name in loaded.ignored:
             context.log.info(f"{name} repeats an invoice that is already there; ignored")
         outcome = lake.replace("invoices", loaded.table, home.installation.settings.now())
-        return _whole(["raw", "invoices"], outcome, invoices=len(loaded.invoices))
+        return whole(["raw", "invoices"], outcome, invoices=len(loaded.invoices))
 
     return [litellm_spend_logs, litellm_snapshots, org_directory, invoices]
-
-
-def _whole(key: list[str], outcome: LoadOutcome, **metadata: Any) -> dg.MaterializeResult:
-    """The result of a table that is read whole; its content is its version, so no change makes nothing unsynced."""
-    version = dg.DataVersion(outcome.current.sha256) if outcome.current else None
-    return dg.MaterializeResult(asset_key=key, metadata={**_describe(outcome), **metadata}, data_version=version)
-
-
-def _describe(outcome: LoadOutcome) -> dict[str, Any]:
-    """What a load found, for the page of its asset and partition."""
-    metadata: dict[str, Any] = {"load": _VERDICTS[outcome.verdict]}
-    if outcome.reason:
-        metadata["reason"] = outcome.reason
-    if outcome.current:
-        metadata["dagster/row_count"] = outcome.current.rows
-        metadata |= outcome.current.sums
-        metadata["file"] = f"{outcome.current.partition}/load={outcome.current.load}.parquet"
-    return metadata

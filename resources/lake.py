@@ -5,7 +5,8 @@ Does not belong here: what a table's columns mean (the resource that extracts it
 derived tables (`resources.tables`).
 
 Layout: `<root>/raw/<table>/<partition>/load=<sha256[:16]>.parquet`, beside it `load=<...>.json` (the load record),
-`current.json` (which load is current, written last) and `last_seen.json` (what the latest extraction found).
+`current.json` (which load is current, written last), `last_seen.json` (what the latest extraction found) and, for every
+load that took another's place, `history/<when>-<load>.json`.
 Evidence never shrinks (architecture 4): a load with fewer rows, a smaller sum or missing identities is kept beside the
 current one and the pointer stays.
 """
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -43,18 +44,24 @@ class LakeTable:
     """A raw table: its declared schema and what must never shrink.
 
     `identity` names the column that identifies a row; `sums` maps a control total to its DuckDB expression.
-    A table without identity (snapshots, directory) is replaced freely: the newest load is the current one.
+    A table without identity (snapshots, directory) is replaced freely: the newest load is the current one. With
+    `may_vanish` off (providers' figures may move, but do not go away) an empty load does not take the place of rows.
     """
 
     name: str
     schema: pa.Schema
     identity: str | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
+    may_vanish: bool = True
 
 
 @dataclass(frozen=True)
 class LoadRecord:
-    """What is known of one load; times and windows live here, so that equal content means an equal file."""
+    """What is known of one load; times and windows live here, so that equal content means an equal file.
+
+    `known_until` is the moment up to which the source's own figures were, where it is earlier than the extraction.
+    `bodies` are the archived answers that the rows were read from (SHA-256).
+    """
 
     table: str
     partition: str
@@ -65,6 +72,8 @@ class LoadRecord:
     extracted_at: str
     window: list[str]
     coverage: str = "rows"
+    known_until: str = ""
+    bodies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -140,8 +149,8 @@ class Lake(dg.ConfigurableResource):
     def _put(self, local: Path, path: str) -> None:
         """Place a finished file under its name in one step: rename locally, one PUT on an object store."""
         fs, _ = self._fs
-        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if "file" in _protocols(fs):
+            fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)  # on an object store this would make a bucket
             temporary = Path(f"{path}.{os.getpid()}.tmp")
             shutil.copyfile(local, temporary)
             with temporary.open("rb") as handle:
@@ -167,14 +176,38 @@ class Lake(dg.ConfigurableResource):
         """What the latest extraction of a partition found: verdict, rows, sums, reason."""
         return self._read_json(f"{self._folder(table, partition)}/last_seen.json")
 
-    def partitions(self, table: str) -> list[str]:
-        """Partitions of a table that have a current load, ascending."""
+    def known_until(self, table: str, partition: str) -> tuple[dt.datetime, bool] | None:
+        """Up to which moment the current load holds what the source had, and whether the latest reading confirmed it.
+
+        A reading that finds the same content again moves the moment without making a new load. None = never loaded.
+        """
+        record = self.current(table, partition)
+        if record is None:
+            return None
+        seen = self.last_seen(table, partition) or {}
+        confirmed = seen.get("load") == record.load and seen.get("verdict") == "unchanged"
+        moments = (seen if confirmed else asdict(record)).get
+        return dt.datetime.fromisoformat(moments("known_until") or moments("extracted_at") or ""), confirmed
+
+    def changes(self, table: str, partition: str) -> list[dict[str, Any]]:
+        """The loads that took another's place, oldest first: load records with the load `before`."""
+        fs, _ = self._fs
+        folder = f"{self._folder(table, partition)}/history"
+        names = sorted(str(path) for path in fs.ls(folder, detail=False)) if fs.exists(folder) else []
+        return [content for name in names if (content := self._read_json(name)) is not None]
+
+    def seen_partitions(self, table: str) -> list[str]:
+        """Partitions of a table that were ever extracted, ascending."""
         fs, base = self._fs
         folder = f"{base}/raw/{table}"
         if not fs.exists(folder):
             return []
-        names = [str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False)]
-        return sorted(name for name in names if fs.exists(f"{folder}/{name}/current.json"))
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
+
+    def partitions(self, table: str) -> list[str]:
+        """Partitions of a table that have a current load, ascending."""
+        fs, base = self._fs
+        return [name for name in self.seen_partitions(table) if fs.exists(f"{base}/raw/{table}/{name}/current.json")]
 
     def local_path(self, record: LoadRecord) -> str:
         """A local path to a load's Parquet file; remote loads are fetched once (they never change)."""
@@ -213,6 +246,8 @@ class Lake(dg.ConfigurableResource):
         extracted_at: dt.datetime,
         window: tuple[str, str],
         zero_is_proven: bool = True,
+        known_until: dt.datetime | None = None,
+        bodies: Sequence[str] = (),
     ) -> LoadOutcome:
         """Place a load and move the pointer, unless the evidence would shrink.
 
@@ -232,6 +267,8 @@ class Lake(dg.ConfigurableResource):
             extracted_at=extracted_at.isoformat(timespec="seconds"),
             window=list(window),
             coverage="rows" if rows else "zero_proven",
+            known_until=min(known_until or extracted_at, extracted_at).isoformat(timespec="seconds"),
+            bodies=list(bodies),
         )
         current = self.current(table.name, partition)
         verdict, missing, reason = self._compare(table, current, seen, str(writer.path), zero_is_proven)
@@ -241,6 +278,9 @@ class Lake(dg.ConfigurableResource):
             self._put(writer.path, f"{folder}/load={seen.load}.parquet")
             self._write_json(f"{folder}/load={seen.load}.json", asdict(seen))
         if verdict in {"first", "grown", "zero_proven"}:
+            if current is not None:
+                moved = f"{extracted_at.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{seen.load}"
+                self._write_json(f"{folder}/history/{moved}.json", {**asdict(seen), "before": current.load})
             self._write_json(f"{folder}/current.json", asdict(seen))
             current = seen
         outcome = LoadOutcome(verdict, seen, current, missing, reason)
@@ -271,6 +311,8 @@ class Lake(dg.ConfigurableResource):
         if current.sha256 == seen.sha256:
             return "unchanged", 0, ""
         if table.identity is None:
+            if current.rows and not seen.rows and not table.may_vanish:
+                return "shrunk", 0, f"{current.rows} rows became 0"
             return "grown", 0, ""
         missing = _missing_identities(table.identity, self.local_path(current), path)
         losses = []
@@ -333,7 +375,7 @@ def _control_totals(table: LakeTable, path: str) -> tuple[int, dict[str, str]]:
     if row is None:
         message = f"{table.name}: the control totals of a load could not be computed. Fix: reload the partition."
         raise LakeError(message)
-    return int(row[0]), {name: format(value, "f") for name, value in zip(table.sums, row[1:], strict=True)}
+    return int(row[0]), {name: format(Decimal(value), "f") for name, value in zip(table.sums, row[1:], strict=True)}
 
 
 def _missing_identities(identity: str, before: str, after: str) -> int:

@@ -14,6 +14,7 @@ import datetime as dt
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,12 +31,11 @@ from resources.litellm_tables import (
     SPEND_LOGS_LAKE,
     SourceTable,
 )
+from resources.source_error import SourceError
+from tokengov_pipelines.domain.day_state import end_of
+from tokengov_pipelines.domain.finding import without_secrets
 
 BATCH_BYTES = 8 * 1024 * 1024
-
-
-class SourceError(RuntimeError):
-    """A source cannot be read; the text says what, where and how to fix it, and never holds a secret."""
 
 
 class LiteLLMPostgres(dg.ConfigurableResource):
@@ -49,16 +49,17 @@ class LiteLLMPostgres(dg.ConfigurableResource):
     @property
     def place(self) -> str:
         """Where this source is, without the secret: `host/database`."""
-        parts = urllib.parse.urlsplit(self.url)
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            port = parts.port
+        except ValueError:  # a password that is not percent-encoded: its parts stand where others should
+            return "an unreadable URL"
         query = urllib.parse.parse_qs(parts.query)
         host = parts.hostname or query.get("host", ["local socket"])[0]
-        return f"{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        return f"{host}{f':{port}' if port else ''}{parts.path}"
 
     def _error(self, error: Exception, table: str = "") -> SourceError:
-        text = str(error)
-        password = urllib.parse.urlsplit(self.url).password
-        for secret in filter(None, {password, urllib.parse.unquote(password or "")}):
-            text = text.replace(secret, "***")
+        text = without_secrets(str(error), [self.url])
         where = f"LiteLLM Postgres at {self.place}"
         if re.search(r"password authentication failed|no password supplied|role .* does not exist", text):
             what = (
@@ -75,12 +76,19 @@ class LiteLLMPostgres(dg.ConfigurableResource):
         elif "statement timeout" in text:
             limit = self.statement_timeout_seconds
             what = f"reading {table} took longer than {limit} s. Fix: raise litellm.statement_timeout_seconds."
+        elif re.search(r"percent-encoded|unexpected spaces|invalid port|URI", text):
+            what = "TOKENGOV_LITELLM_URL cannot be read. Fix: percent-encode the special characters of its password."
         else:
-            what = f"reading {table or 'it'} failed: {_first_line(text)}"
+            what = f"reading {table or 'it'} failed: {_first_line(text)}. Fix: tokengov doctor says what it can see."
         return SourceError(f"{where}: {what}")
 
     @contextmanager
-    def _connection(self, table: str = "") -> Iterator[Any]:
+    def connection(self, table: str = "") -> Iterator[Any]:
+        """A read-only connection in UTC; `table` is what will be read, for errors.
+
+        Raises:
+            SourceError: the URL is missing or no URL, or the database refuses or breaks off.
+        """
         if not self.url:
             message = "LiteLLM Postgres: TOKENGOV_LITELLM_URL is not set. Fix: export it, for example postgresql://tokengov_reader:...@host:5432/litellm"
             raise SourceError(message)
@@ -145,7 +153,7 @@ class LiteLLMPostgres(dg.ConfigurableResource):
 
     def is_partitioned(self) -> bool:
         """Whether SpendLogs is range-partitioned; its key is then not unique over days."""
-        with self._connection(SPEND_LOGS.source) as connection, connection.cursor() as cursor:
+        with self.connection(SPEND_LOGS.source) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "select relkind::text from pg_class where oid = to_regclass($1)", ['public."LiteLLM_SpendLogs"']
             )
@@ -164,22 +172,27 @@ class LiteLLMPostgres(dg.ConfigurableResource):
         Raises:
             SourceError: the database cannot be read as expected; nothing is written of that day.
         """
-        with self._connection(SPEND_LOGS.source) as connection:
+        with self.connection(SPEND_LOGS.source) as connection:
             columns = self._select_list(connection, SPEND_LOGS)
             for day in days:
                 connection.rollback()  # the next day sees what has arrived since the last
                 yield self._load_day(connection, columns, lake, day, extracted_at)
 
+    def day_query(self, day: dt.date) -> str:
+        """The query by which a day's rows are read here, as the database's columns allow it.
+
+        Raises:
+            SourceError: the database cannot be read, or lacks a column that is needed.
+        """
+        with self.connection(SPEND_LOGS.source) as connection:
+            return _rows_query(self._select_list(connection, SPEND_LOGS), _window(*_bounds(day)))
+
     def _load_day(
         self, connection: Any, columns: str, lake: Lake, day: dt.date, extracted_at: dt.datetime
     ) -> LoadOutcome:
-        start, end = f"{day} 00:00:00", f"{day + dt.timedelta(days=1)} 00:00:00"
-        window = f"\"startTime\" >= timestamp '{start}' and \"startTime\" < timestamp '{end}'"
-        query = (
-            f'select {columns} from public."LiteLLM_SpendLogs" cross join lateral '
-            f"(select coalesce(metadata, '{{}}'::jsonb) || '{{}}'::jsonb as m offset 0) as detoasted "
-            f'where {window} order by "startTime", request_id'
-        )
+        start, end = _bounds(day)
+        window = _window(start, end)
+        query = _rows_query(columns, window)
         with lake.writing(SPEND_LOGS_LAKE) as writer:
             rows = self._stream(connection, query, SPEND_LOGS_LAKE, writer)
             counted = self._scalar(connection, f'select count(*) from public."LiteLLM_SpendLogs" where {window}')
@@ -195,7 +208,7 @@ class LiteLLMPostgres(dg.ConfigurableResource):
                 writer,
                 extracted_at=extracted_at,
                 window=(start, end),
-                zero_is_proven=rows > 0 or self._covers(connection, day, start, end),
+                zero_is_proven=rows > 0 or (extracted_at >= end_of(day) and self._covers(connection, day, start, end)),
             )
 
     def load_snapshots(self, lake: Lake, observed: dt.date, extracted_at: dt.datetime) -> dict[str, LoadOutcome]:
@@ -204,7 +217,7 @@ class LiteLLMPostgres(dg.ConfigurableResource):
         `observed` is the day the snapshot stands for. A past state cannot be observed, so a backfill adds none.
         """
         outcomes: dict[str, LoadOutcome] = {}
-        with self._connection() as connection:
+        with self.connection() as connection:
             for table in SNAPSHOTS:
                 lake_table = SNAPSHOT_LAKES[table.lake]
                 with lake.writing(lake_table) as writer:
@@ -230,10 +243,16 @@ class LiteLLMPostgres(dg.ConfigurableResource):
         with connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
             cursor.execute(query)
-            reader = cursor.fetch_record_batch()
-            for batch in reader:
-                writer.write(batch.cast(table.schema))
-                rows += batch.num_rows
+            # Postgres sends the next batch while this one is compressed: one thread writes, one batch behind the other.
+            with ThreadPoolExecutor(max_workers=1) as background:
+                writing: Future[None] | None = None
+                for batch in cursor.fetch_record_batch():
+                    if writing is not None:
+                        writing.result()
+                    writing = background.submit(writer.write, batch.cast(table.schema))
+                    rows += batch.num_rows
+                if writing is not None:
+                    writing.result()
         return rows
 
     def _scalar(self, connection: Any, query: str) -> Any:
@@ -263,6 +282,22 @@ class LiteLLMPostgres(dg.ConfigurableResource):
             if int(counted) > 0:
                 return False
         return True
+
+
+def _bounds(day: dt.date) -> tuple[str, str]:
+    return f"{day} 00:00:00", f"{day + dt.timedelta(days=1)} 00:00:00"
+
+
+def _window(start: str, end: str) -> str:
+    return f"\"startTime\" >= timestamp '{start}' and \"startTime\" < timestamp '{end}'"
+
+
+def _rows_query(columns: str, window: str) -> str:
+    return (
+        f'select {columns} from public."LiteLLM_SpendLogs" cross join lateral '
+        f"(select coalesce(metadata, '{{}}'::jsonb) || '{{}}'::jsonb as m offset 0) as detoasted "
+        f'where {window} order by "startTime", request_id'
+    )
 
 
 def _first_line(text: str) -> str:

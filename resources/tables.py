@@ -41,7 +41,9 @@ class Tables(dg.ConfigurableResource):
                 f"Fix: materialize marts/{table} for it first."
             )
             raise MissingTableError(message)
-        return pa.concat_tables(pq.read_table(path, partitioning=None) for path in paths)
+        # A column that holds no null on one day and some on another is still one column.
+        files = [pq.read_table(path, partitioning=None) for path in paths]
+        return pa.concat_tables(files, promote_options="default")
 
     def rows(self, table: str, partitions: Iterable[str]) -> list[dict[str, Any]]:
         """The same as plain dictionaries with exact decimals."""

@@ -8,9 +8,16 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from assets.dbt import DIRECTORY_SOURCES, SNAPSHOT_SOURCES
+import yaml
+
 from resources.dbt import CONTROL_VARIABLE, PROJECT_DIR, BuildControl
 from tokengov_pipelines.settings import Policy
+
+
+def raw_tables() -> list[str]:
+    """Every source table that the project declares."""
+    declared = yaml.safe_load((PROJECT_DIR / "models" / "staging" / "_raw__sources.yml").read_text(encoding="utf-8"))
+    return [table["name"] for table in declared["sources"][0]["tables"]]
 
 
 def main() -> int:
@@ -19,7 +26,7 @@ def main() -> int:
         control = BuildControl(
             days=["2026-10-01", "2026-10-02"],
             months=["2026-10"],
-            files={name: [] for name in ("litellm_spend_logs", *SNAPSHOT_SOURCES, *DIRECTORY_SOURCES)},
+            files={name: [] for name in raw_tables()},
             tables_dir=str(home / "tables"),
             policy=Policy().for_dbt(),
         )

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tokengov_pipelines import invoice_cli
+from tokengov_pipelines import alerts_cli, doctor_cli, invoice_cli
 from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.money import usd
 from tokengov_pipelines.domain.period import BillingMonth
@@ -32,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(invoice_cli.app, name="invoice")
+app.add_typer(alerts_cli.app, name="alerts")
+app.command("doctor")(doctor_cli.doctor)
 console = Console(file=sys.stdout)
 errors = Console(file=sys.stderr)
 
@@ -75,18 +77,22 @@ def _ledger_of(home: Path | None) -> Iterator["Ledger"]:
 
 
 def _run(
-    installation: Installation, job: str, first: str, last: str | None = None, config: dict[str, Any] | None = None
+    installation: Installation,
+    job: str,
+    first: str | None = None,
+    last: str | None = None,
+    config: dict[str, Any] | None = None,
 ) -> None:
     """Run a job with a spinner; print what failed in words and leave with exit code 1."""
     from tokengov_pipelines.dagster_home import DagsterHomeError
-    from tokengov_pipelines.demo.database import demo_environment
+    from tokengov_pipelines.demo.environment import demo_environment
     from tokengov_pipelines.runner import RunRefusedError, run_job
 
-    named = f"{job} {first}{f' to {last}' if last else ''}"
+    named = " ".join(filter(None, (job, first, f"to {last}" if last else "")))
     try:
         with demo_environment(installation.home), console.status(named) as status:
             report = run_job(
-                installation,
+                _installation(installation.home),  # again: a demo's providers have told the environment where they are
                 job,
                 first=first,
                 last=last,
@@ -99,6 +105,8 @@ def _run(
         _print(console, Text.assemble(("check failed", "yellow"), f" {check}"))
     for reason in report.reasons:
         _print(console, Text(reason))
+    for problem in report.alert_problems:
+        _print(errors, Text(problem, style="yellow"))
     for failure in report.failures:
         _print(errors, Text.assemble(("failed", "red"), f" {failure}"))
     if not report.succeeded:
@@ -116,6 +124,26 @@ def load(
     from tokengov_pipelines.jobs import LOAD_DAYS
 
     _run(_installation(home), LOAD_DAYS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
+
+
+@app.command("load-providers")
+def load_providers(
+    first: Annotated[dt.datetime, typer.Argument(formats=["%Y-%m-%d"], help="First UTC day.")],
+    last: Annotated[dt.datetime | None, typer.Argument(formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Read days of the providers' usage and cost reports, and their keys (the job `load_providers_job`)."""
+    from tokengov_pipelines.jobs import LOAD_PROVIDERS
+
+    _run(_installation(home), LOAD_PROVIDERS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
+
+
+@app.command("load-pull-requests")
+def load_pull_requests(home: HomeOption = None) -> None:
+    """Read the merged pull requests that changed since the last reading (the job `load_pull_requests_job`)."""
+    from tokengov_pipelines.jobs import LOAD_PULL_REQUESTS
+
+    _run(_installation(home), LOAD_PULL_REQUESTS)
 
 
 @app.command()

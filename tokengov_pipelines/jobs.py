@@ -8,6 +8,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 LOAD_DAYS = "load_days_job"
+LOAD_PROVIDERS = "load_providers_job"
+LOAD_PULL_REQUESTS = "load_pull_requests_job"
 PREPARE_MONTH = "prepare_month_job"
 CLOSE_MONTH = "close_month_job"
 
@@ -19,7 +21,12 @@ def all_jobs(
     invoices = dg.AssetSelection.assets(["raw", "invoices"])
     directory = dg.AssetSelection.key_prefixes(["raw"]) & dg.AssetSelection.key_substring("directory_")
     proxy = dg.AssetSelection.key_prefixes(["raw"]) & dg.AssetSelection.key_substring("litellm_")
+    providers = dg.AssetSelection.key_prefixes(["raw"]) & (
+        dg.AssetSelection.key_substring("anthropic_") | dg.AssetSelection.key_substring("openai_")
+    )
+    pull_requests = dg.AssetSelection.assets(["raw", "github_pull_requests"])
     daily_models = dg.AssetSelection.tag("daily", "")
+    provider_models = dg.AssetSelection.tag("provider_daily", "")
     monthly_models = dg.AssetSelection.tag("monthly", "")
     finance = dg.AssetSelection.assets(["marts", "fct_chargeback_monthly"], ["finance", "chargeback_pack"])
     close = dg.AssetSelection.assets(["finance", "closed_month"])
@@ -27,19 +34,26 @@ def all_jobs(
         dg.define_asset_job(
             LOAD_DAYS,
             selection=proxy | directory | daily_models,
-            partitions_def=days,
             description="Read the proxy's log and entities and the org directory, and rebuild the days' usage.",
+        ),
+        dg.define_asset_job(
+            LOAD_PROVIDERS,
+            selection=providers | provider_models,
+            description="Read the providers' reports and key lists, and rebuild the days' provider facts.",
+        ),
+        dg.define_asset_job(
+            LOAD_PULL_REQUESTS,
+            selection=pull_requests | directory,
+            description="Read the merged pull requests that changed since the last reading, and the org directory.",
         ),
         dg.define_asset_job(
             PREPARE_MONTH,
             selection=invoices | directory | monthly_models | finance,
-            partitions_def=months,
             description="Read the invoices and prepare the month's chargeback as a draft; closed months stay closed.",
         ),
         dg.define_asset_job(
             CLOSE_MONTH,
             selection=invoices | directory | monthly_models | finance | close,
-            partitions_def=months,
             description="Prepare the month, test the preconditions of a close, seal it. Needs preparer and approver.",
         ),
     ]

@@ -16,14 +16,14 @@ import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from resources.notifier import Notifier
+from tokengov_pipelines.alerting import in_words, tell_of_runs
 from tokengov_pipelines.build import build_defs
 from tokengov_pipelines.dagster_home import clear_dead_runs, command_line_tags, open_instance
 from tokengov_pipelines.schedules import partition_range_tags
 from tokengov_pipelines.settings import Installation
 
 Progress = Callable[[str], None]
-
-MOST_LINES = 30  # of one error; every problem of a directory or an invoice folder is a line
 
 
 class RunRefusedError(ValueError):
@@ -44,6 +44,7 @@ class RunReport:
     stopped: dict[str, list[str]] = field(default_factory=dict)
     failed_checks: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    alert_problems: list[str] = field(default_factory=list)
 
     @property
     def failures(self) -> list[str]:
@@ -55,14 +56,14 @@ def run_job(
     installation: Installation,
     job: str,
     *,
-    first: str,
+    first: str | None = None,
     last: str | None = None,
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     without: Sequence[str] = (),
     resource_overrides: Mapping[str, Any] | None = None,
 ) -> RunReport:
-    """Run a job over the partitions `first` to `last` (one run) and wait for it.
+    """Run a job over the partitions `first` to `last` (one run), or one without partitions, and wait for it.
 
     Runs that a killed process left behind are closed first, so that nothing waits for the dead. `without` names assets
     (`layer/table`) of the job that are left as they are.
@@ -87,8 +88,9 @@ def run_job(
         dg.partition_loading_context(effective_dt=installation.settings.now()),
         open_instance(installation) as instance,
     ):
-        _require_partitions(definition, first, last or first)
-        clear_dead_runs(instance, include_servers=False)
+        if first:
+            _require_partitions(definition, first, last or first)
+        cleared = clear_dead_runs(instance, include_servers=False)
         instance.add_event_listener(run_id, listen)
         # What dbt prints belongs to people who look for it; the terminal gets the report.
         with (installation.dagster_home / "last_run.log").open("w") as log, redirect_stdout(log):
@@ -100,13 +102,15 @@ def run_job(
                     else None,
                     instance=instance,
                     run_id=run_id,
-                    tags={**command_line_tags(), **partition_range_tags(first, last or first)},
+                    tags=command_line_tags() | (partition_range_tags(first, last or first) if first else {}),
                     run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                     raise_on_error=False,
                 )
             except dg.DagsterInvalidConfigError as error:
                 raise _unset_variable(error) from error
         report.succeeded = result.success
+        # No daemon may be there to see how these runs ended.
+        report.alert_problems = tell_of_runs(instance, [*cleared, run_id], installation, Notifier())
     return report
 
 
@@ -116,12 +120,12 @@ def _require_partitions(definition: dg.JobDefinition, first: str, last: str) -> 
         return
     known = definition.partitions_def.get_partition_keys()
     if not known:
-        message = "no day or month has ended yet. Fix: set log_start and books_start in tokengov.yaml to earlier ones."
+        message = "no day or month is there yet. Fix: set log_start and books_start in tokengov.yaml to earlier ones."
         raise RunRefusedError(message)
     for key in (first, last):
         if key not in known:
             message = (
-                f"{key} cannot be run: {definition.name} takes {known[0]} to {known[-1]}, which have ended (UTC). "
+                f"{key} cannot be run: {definition.name} takes {known[0]} to {known[-1]} (UTC). "
                 "Fix: choose among these; log_start and books_start in tokengov.yaml say where they begin."
             )
             raise RunRefusedError(message)
@@ -148,7 +152,7 @@ def _collect(entry: dg.EventLogEntry, report: RunReport, progress: Progress | No
         error = event.step_failure_data.error
         cause = error.cause if error and error.cause else error
         if cause is None or cause.cls_name != DagsterAssetCheckFailedError.__name__:  # the check has said it
-            what = _in_words(cause.message if cause else "failed")
+            what = in_words(cause.message if cause else "failed")
             report.stopped.setdefault(what, []).append(_step_name(event.step_key or ""))
     elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
@@ -164,19 +168,6 @@ def _collect(entry: dg.EventLogEntry, report: RunReport, progress: Progress | No
         if "reason" in materialization.metadata:
             asset = materialization.asset_key.to_user_string()
             report.reasons.append(f"{asset}: {materialization.metadata['reason'].value}")
-
-
-def _in_words(message: str) -> str:
-    """The sentence of an error without class names, command lines and stack traces around it."""
-    for lead in ("Errors parsed from dbt logs:", "dagster._core.definitions.events.Failure:"):
-        message = message.partition(lead)[2] or message
-    message = message.partition("Traceback (most recent call last):")[0] or message
-    first, _, rest = message.strip().partition(": ")
-    is_class = " " not in first and first.replace(".", "").isidentifier()
-    words = (rest or first.rpartition(".")[2]) if is_class else message
-    lines = list(dict.fromkeys(line.rstrip() for line in words.strip().splitlines()))
-    left_out = [f"... and {len(lines) - MOST_LINES} more lines in the run's log"] if len(lines) > MOST_LINES else []
-    return "\n".join(lines[:MOST_LINES] + left_out)
 
 
 def _step_name(step: str) -> str:

@@ -25,7 +25,7 @@ import psutil
 from rich.console import Console
 
 from tokengov_pipelines.dagster_home import DagsterHomeError, clear_dead_runs, open_instance
-from tokengov_pipelines.demo.database import demo_environment
+from tokengov_pipelines.demo.environment import demo_environment
 from tokengov_pipelines.demo.postgres import EmbeddedPostgresError
 from tokengov_pipelines.settings import HOME_VARIABLE, Installation
 

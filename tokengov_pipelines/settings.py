@@ -24,6 +24,16 @@ HOME_VARIABLE = "TOKENGOV_HOME"
 LITELLM_URL_VARIABLE = "TOKENGOV_LITELLM_URL"
 LEDGER_URL_VARIABLE = "TOKENGOV_LEDGER_URL"
 DAGSTER_POSTGRES_URL_VARIABLE = "TOKENGOV_DAGSTER_POSTGRES_URL"
+ANTHROPIC_KEY_VARIABLE = "TOKENGOV_ANTHROPIC_ADMIN_KEY"
+OPENAI_KEY_VARIABLE = "TOKENGOV_OPENAI_ADMIN_KEY"
+GITHUB_TOKEN_VARIABLE = "TOKENGOV_GITHUB_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+GITHUB_APP_KEY_VARIABLE = "TOKENGOV_GITHUB_APP_PRIVATE_KEY"
+ALERT_URLS_VARIABLE = "TOKENGOV_ALERT_URLS"
+
+
+def base_url_variable(source: str) -> str:
+    """The variable that names another base URL of a source than tokengov.yaml does: a gateway, or the demo's server."""
+    return f"TOKENGOV_{source.upper()}_BASE_URL"
 
 
 class SettingsError(ValueError):
@@ -56,10 +66,48 @@ class InvoiceSettings(_Strict):
     url: str = "invoices"
 
 
+class AnthropicSettings(_Strict):
+    """Anthropic's usage and cost reports and key lists. The admin key is a secret: environment only."""
+
+    account: str = Field(default="default", description="what the organisation is called in tables and files")
+    base_url: str = "https://api.anthropic.com"
+    report: Literal["analytics", "legacy"] = Field(
+        default="analytics", description="which generation of report endpoints the organisation has"
+    )
+    reread_days: int = Field(default=35, ge=1, le=365, description="trailing days each daily run re-reads (Rule 2.3)")
+
+
+class OpenAISettings(_Strict):
+    """OpenAI's usage and cost reports and key lists. The admin key is a secret: environment only."""
+
+    account: str = Field(default="default", description="what the organisation is called in tables and files")
+    base_url: str = "https://api.openai.com/v1"
+    reread_days: int = Field(default=35, ge=1, le=365, description="trailing days each daily run re-reads (Rule 2.3)")
+
+
+class GitHubSettings(_Strict):
+    """Which repositories' merged pull requests are counted. Token and App key are secrets: environment only."""
+
+    base_url: str = Field(default="https://api.github.com", description="GitHub Enterprise: https://HOST/api/v3")
+    repositories: tuple[str, ...] = Field(default=(), description="owner/name, one each")
+    organization: str | None = Field(default=None, description="all repositories of this organisation as well")
+    app_id: int | None = None
+    installation_id: int | None = None
+    overlap_hours: int = Field(default=48, ge=1, description="how far a listing goes back behind the last one")
+    since: dt.date | None = Field(default=None, description="pull requests last updated before this day are left out")
+
+
+class AlertSettings(_Strict):
+    """When an alert is raised. Where it goes is a secret (Apprise URLs): environment only."""
+
+    stale_after_hours: int = Field(default=26, ge=1, description="a source not read for so long is stale")
+
+
 class ScheduleSettings(_Strict):
     """Off unless switched on, so that starting the UI never starts work by itself."""
 
     enabled: bool = False
+    hourly_minute: int = Field(default=5, ge=0, le=59, description="when the running day is read, every hour")
     daily_hour_utc: int = Field(default=3, ge=0, le=23)
     monthly_day: int = Field(default=4, ge=1, le=28)
 
@@ -69,21 +117,29 @@ class Settings(_Strict):
 
     log_start: dt.date = dt.date(2026, 1, 1)
     books_start: str = Field(default="2026-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
-    as_of: dt.date | None = Field(default=None, description="a fixed 'today' (UTC) for demos and re-performance")
+    as_of: dt.date | dt.datetime | None = Field(
+        default=None, description="a fixed present moment (UTC; a date means its midnight) for demos and re-performance"
+    )
     lake_url: str = "lake"
     warehouse_lock_seconds: int = Field(default=600, ge=1)
     litellm: LiteLLMSettings = LiteLLMSettings()
+    anthropic: AnthropicSettings | None = Field(default=None, description="absent: this source is not configured")
+    openai: OpenAISettings | None = Field(default=None, description="absent: this source is not configured")
+    github: GitHubSettings | None = Field(default=None, description="absent: this source is not configured")
+    alerts: AlertSettings = AlertSettings()
     directory: DirectorySettings = DirectorySettings()
     invoices: InvoiceSettings = InvoiceSettings()
     schedules: ScheduleSettings = ScheduleSettings()
 
     def today(self) -> dt.date:
-        """The accounting day that has not ended yet (UTC): `as_of` where it is fixed, else the clock's."""
-        return self.as_of or dt.datetime.now(dt.UTC).date()
+        """The accounting day that has not ended yet (UTC)."""
+        return self.now().date()
 
     def now(self) -> dt.datetime:
-        """The present moment (UTC): midnight of `as_of` where it is fixed, else the clock's."""
-        if self.as_of:
+        """The present moment (UTC): `as_of` where it is fixed (a day means its midnight), else the clock's."""
+        if isinstance(self.as_of, dt.datetime):
+            return self.as_of.astimezone(dt.UTC) if self.as_of.tzinfo else self.as_of.replace(tzinfo=dt.UTC)
+        if self.as_of is not None:
             return dt.datetime.combine(self.as_of, dt.time(), dt.UTC)
         return dt.datetime.now(dt.UTC)
 
@@ -121,6 +177,20 @@ class ChargebackPolicy(_Strict):
     mode: Literal["showback", "chargeback"] = "showback"
 
 
+class CostPerPrPolicy(_Strict):
+    """Rule 9.2."""
+
+    agent_logins: tuple[str, ...] = Field(default=(), description="bots that are AI agents; their work counts")
+    default_branch_only: bool = True
+
+
+class PeriodPolicy(_Strict):
+    """Rule 2.3."""
+
+    late_log_watermark_days: int = Field(default=3, ge=0, le=30, description="days until a day is settled")
+    provisional_days: int = Field(default=30, ge=0, le=90, description="provider figures younger than this may move")
+
+
 class ControlsPolicy(_Strict):
     """Rule 12."""
 
@@ -135,6 +205,8 @@ class Policy(_Strict):
     attribution: AttributionPolicy = AttributionPolicy()
     recon: ReconPolicy = ReconPolicy()
     chargeback: ChargebackPolicy = ChargebackPolicy()
+    cost_per_pr: CostPerPrPolicy = CostPerPrPolicy()
+    period: PeriodPolicy = PeriodPolicy()
     controls: ControlsPolicy = ControlsPolicy()
 
     def sha256(self) -> str:
@@ -216,6 +288,16 @@ def _what(item: Any) -> str:
     return "there is no such key" if item["type"] == "extra_forbidden" else str(item["msg"])
 
 
+def _with_base_urls(settings: Settings) -> Settings:
+    """The settings with the base URLs that the environment names in place of those of tokengov.yaml."""
+    changed = {}
+    for source in ("anthropic", "openai", "github"):
+        section, url = getattr(settings, source), os.environ.get(base_url_variable(source))
+        if section is not None and url:
+            changed[source] = section.model_copy(update={"base_url": url})
+    return settings.model_copy(update=changed)
+
+
 def load_installation(home: Path | str | None = None) -> Installation:
     """The installation at `home`, else at `$TOKENGOV_HOME`, else at `./home`; missing files mean defaults.
 
@@ -225,6 +307,6 @@ def load_installation(home: Path | str | None = None) -> Installation:
     root = Path(home or os.environ.get(HOME_VARIABLE) or "home").expanduser().resolve()
     return Installation(
         home=root,
-        settings=_read_yaml(root / "tokengov.yaml", Settings),
+        settings=_with_base_urls(_read_yaml(root / "tokengov.yaml", Settings)),
         policy=_read_yaml(root / "policy.yaml", Policy),
     )

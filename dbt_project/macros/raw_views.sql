@@ -19,16 +19,37 @@
   {%- endif -%}
   {%- do refuse_lossy_full_refresh(control) -%}
   {%- set statements = ['create schema if not exists raw'] -%}
+  {%- set needed = sources_of_the_build() -%}
   {%- for source in graph.sources.values() | sort(attribute='name') if source.source_name == 'raw' -%}
-    {#- An empty list says "no rows yet"; silence would turn a forgotten source into missing answers. -#}
-    {%- if source.name not in control['files'] -%}
+    {%- if source.name in control['files'] -%}
+      {%- do statements.append(
+        'create or replace view raw.' ~ source.name ~ ' as ' ~ raw_view_sql(source, control['files'][source.name])) -%}
+    {%- elif source.unique_id in needed -%}
+      {#- An empty list says "no rows yet"; silence would turn a forgotten source into missing answers. -#}
       {% do exceptions.raise_compiler_error(
         "The control file has no entry files." ~ source.name ~ ". List its lake files, or [] while it has none.") %}
     {%- endif -%}
-    {%- do statements.append(
-      'create or replace view raw.' ~ source.name ~ ' as ' ~ raw_view_sql(source, control['files'][source.name])) -%}
   {%- endfor -%}
   {{ return(statements | join(';\n')) }}
+{% endmacro %}
+
+
+{#-
+  Ids of the sources that the selected models and tests read, directly or through views. A build of the proxy's usage names no
+  provider report and the other way round; what nobody reads keeps the view it has.
+-#}
+{% macro sources_of_the_build() %}
+  {%- set reached = selected_resources | list -%}
+  {#- The list grows while it is walked; views pass on what they read, tables hold it already. -#}
+  {%- for id in reached -%}
+    {%- set node = graph.nodes.get(id, {}) -%}
+    {%- if id in selected_resources or node.get('config', {}).get('materialized') in ['view', 'ephemeral'] -%}
+      {%- for parent in node.get('depends_on', {}).get('nodes', []) if parent not in reached -%}
+        {%- do reached.append(parent) -%}
+      {%- endfor -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {{ return(reached | select('in', graph.sources) | list) }}
 {% endmacro %}
 
 
@@ -64,19 +85,32 @@
 {% endmacro %}
 
 
-{#- The lake scan holds the window's days only, so --full-refresh would drop every other day of history. -#}
+{#- The lake scan holds the window only, so --full-refresh would drop every other day (month) of the tables it recreates. -#}
 {% macro refuse_lossy_full_refresh(control) %}
   {%- if not flags.FULL_REFRESH -%}
     {{ return('') }}
   {%- endif -%}
-  {%- set known = run_query("select table_schema from information_schema.tables where table_schema = 'marts' and table_name = 'fct_screening_daily'") -%}
-  {%- if known.rows | length == 0 -%}
-    {{ return('') }}
-  {%- endif -%}
-  {%- set kept = run_query("select cast(usage_date as varchar) as usage_date from marts.fct_screening_daily group by 1 order by 1").columns[0].values() | map('string') | reject('in', control['days']) | list -%}
-  {%- if kept -%}
-    {% do exceptions.raise_compiler_error(
-      "--full-refresh would lose " ~ kept | length ~ " days (" ~ kept | first ~ " to " ~ kept | last
-      ~ ") that the control file does not list. List every day of history, or drop the flag.") %}
-  {%- endif -%}
+  {%- for column, window in [('usage_date', control['days']), ('billing_month', control['months'])] -%}
+    {%- set kept = parts_of_the_build(column) | reject('in', window) | list -%}
+    {%- if kept -%}
+      {% do exceptions.raise_compiler_error(
+        "--full-refresh would lose " ~ kept | length ~ (" days (" if column == 'usage_date' else " months (") ~ kept | first
+        ~ " to " ~ kept | last ~ ") that the control file does not list. List all of history, or drop the flag.") %}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+
+{#- The days (months) that the selected incremental tables hold, ascending. -#}
+{% macro parts_of_the_build(column) %}
+  {%- set strategy = 'replace_months' if column == 'billing_month' else 'replace_days' -%}
+  {%- set parts = [] -%}
+  {%- for id in selected_resources if graph.nodes.get(id, {}).get('config', {}).get('incremental_strategy') == strategy -%}
+    {%- set node = graph.nodes[id] -%}
+    {%- set relation = adapter.get_relation(database=node.database, schema=node.schema, identifier=node.alias) -%}
+    {%- if relation is not none -%}
+      {%- do parts.extend(run_query("select cast(" ~ column ~ " as varchar) from " ~ relation ~ " group by 1").columns[0].values()) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {{ return(parts | map('string') | unique | sort | list) }}
 {% endmacro %}

@@ -59,7 +59,13 @@
 
 {#- Text to an exact amount: half away from zero at 12 decimals, null for anything that is no number. -#}
 {% macro text_to_usd(text) -%}
-  try_cast({{ text }} as decimal(38, 12))
+  {%- if on_spark() -%} try_cast({{ text }} as decimal(38, 12))
+  {#- DuckDB reads the narrow type eight times faster; with an exponent it would cut digits off, so those are read wide. -#}
+  {%- else -%} coalesce(
+    case when not contains(lower({{ text }}), 'e') then try_cast({{ text }} as decimal(18, 12)) end,
+    try_cast({{ text }} as decimal(38, 12))
+  )
+  {%- endif -%}
 {%- endmacro %}
 
 

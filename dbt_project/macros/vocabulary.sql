@@ -15,6 +15,24 @@
     'call_class': ['call', 'cache_hit', 'failure', 'failed_spend', 'partial', 'unpriced', 'zero'],
     'rung': ['team_metadata', 'directory_team', 'service_registry', 'directory_user', 'suspense'],
     'start_basis': ['snapshot', 'carried_back', 'directory'],
+    'unpriced_reason': ['unknown_model', 'no_price_on_day', 'logged_without_price'],
+    'token_type': ['uncached_input', 'cache_read', 'cache_write_5m', 'cache_write_1h', 'output'],
+    'priced_unit': ['uncached_input', 'cache_read', 'cache_write_5m', 'cache_write_1h', 'output', 'web_search_requests'],
+    'measure': [
+      'uncached_input', 'cache_read', 'cache_write_5m', 'cache_write_1h', 'output',
+      'input_audio_within', 'output_audio_within',
+      'web_search_requests', 'file_search_requests', 'requests',
+      'images', 'characters', 'seconds', 'usage_bytes', 'sessions',
+    ],
+    'measure_unit': ['tokens', 'tokens_within', 'requests', 'images', 'characters', 'seconds', 'bytes', 'sessions'],
+    'openai_usage_kind': [
+      'completions', 'embeddings', 'moderations', 'images', 'audio_speeches', 'audio_transcriptions', 'vector_stores',
+      'code_interpreter_sessions', 'file_search_calls', 'web_search_calls',
+    ],
+    'cost_type': ['tokens', 'web_search', 'code_execution', 'session_usage', 'unmapped'],
+    'cost_basis': ['reported'],
+    'report_currency': ['USD'],
+    'report_unit': ['usd', 'usd_cents'],
   } -%}
   {{ return(words[name]) }}
 {% endmacro %}

@@ -2,20 +2,23 @@
 
 -- The bug: a rollup that groups by a column with nulls and joins it back, or that still holds a day since rebuilt. The
 -- rollup of each day of the window has the calls, tokens and spend of its calls, exactly.
--- Not this test: whether prompt_tokens equals its parts; a row whose usage details contradict it does not split.
+-- Not this test: whether the groups hold every call (assert_no_row_is_lost), or whether prompt_tokens equals its parts;
+-- a row whose usage details contradict it does not split.
 with
 
 calls as (
 
     select
         usage_date,
-        count(*) as calls,
+        sum(calls) as calls,
         sum(prompt_tokens) as prompt_tokens,
         sum(uncached_input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens) as input_tokens,
         sum(output_tokens) as output_tokens,
-        sum(logged_spend_usd) as logged_spend_usd
-    from {{ ref('int_calls__attributed') }}
-    where {{ in_build_window('usage_date') }}
+        sum(spend_usd) as logged_spend_usd
+    from {{ ref('int_calls__grouped') }}
+    where
+        disposition = 'accepted'
+        and {{ in_build_window('usage_date') }}
     group by usage_date
 
 ),

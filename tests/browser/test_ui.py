@@ -17,10 +17,11 @@ from resources.litellm import LiteLLMPostgres
 from tests.conftest import need_program
 from tests.dagster_server import FINISHED, DagsterServer, small_demo
 from tokengov_pipelines.demo.database import DATA_FOLDER, READER_PASSWORD, running_postgres
+from tokengov_pipelines.demo.environment import provider_environment
 from tokengov_pipelines.demo.late_call import insert_late_call
 from tokengov_pipelines.demo.postgres import EmbeddedPostgres, create_reader
 from tokengov_pipelines.demo.run import APPROVER, CLEAN, PREPARER
-from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, PREPARE_MONTH
+from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PULL_REQUESTS, PREPARE_MONTH
 from tokengov_pipelines.runner import run_job
 from tokengov_pipelines.settings import load_installation
 
@@ -117,11 +118,12 @@ def user(chromium: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def load_and_close_august(home: Path) -> None:
     signed = {"ops": {"finance__closed_month": {"config": {"preparer": PREPARER, "approver": APPROVER}}}}
-    with running_postgres(home) as url:
+    with running_postgres(home) as url, provider_environment(home):
         reader = {"litellm": LiteLLMPostgres(url=create_reader(url, READER_PASSWORD))}
         installation = load_installation(home)
         loaded = run_job(installation, LOAD_DAYS, first=f"{CLEAN}-01", last=f"{CLEAN}-31", resource_overrides=reader)
         assert loaded.succeeded, loaded
+        assert run_job(load_installation(home), LOAD_PULL_REQUESTS).succeeded
         closed = run_job(installation, CLOSE_MONTH, first=CLEAN, config=signed, resource_overrides=reader)
         assert closed.succeeded, closed
 

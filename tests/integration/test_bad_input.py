@@ -149,10 +149,10 @@ def test_a_setting_that_is_wrong(empty_home: TestHome, file: str, content: str, 
     ("job", "first", "last", "words"),
     [
         (LOAD_DAYS, "2026-09-05", "2026-09-01", "2026-09-05 is after 2026-09-01. Fix: name the earlier one first."),
-        (LOAD_DAYS, "2026-10-05", None, "2026-10-05 cannot be run: load_days_job takes 2026-09-01 to 2026-10-04,"),
-        (LOAD_DAYS, "2026-08-31", None, "2026-08-31 cannot be run: load_days_job takes 2026-09-01 to 2026-10-04,"),
-        (PREPARE_MONTH, "2026-10", None, "2026-10 cannot be run: prepare_month_job takes 2026-09 to 2026-09,"),
-        (PREPARE_MONTH, "2026-13", None, "2026-13 cannot be run: prepare_month_job takes 2026-09 to 2026-09,"),
+        (LOAD_DAYS, "2026-10-05", None, "2026-10-05 cannot be run: load_days_job takes 2026-09-01 to 2026-10-04"),
+        (LOAD_DAYS, "2026-08-31", None, "2026-08-31 cannot be run: load_days_job takes 2026-09-01 to 2026-10-04"),
+        (PREPARE_MONTH, "2026-10", None, "2026-10 cannot be run: prepare_month_job takes 2026-09 to 2026-09 (UTC)."),
+        (PREPARE_MONTH, "2026-13", None, "2026-13 cannot be run: prepare_month_job takes 2026-09 to 2026-09 (UTC)."),
     ],
     ids=["backwards", "today", "before the log", "this month", "no month"],
 )
@@ -200,6 +200,7 @@ def test_directory_invoices_and_ledger_are_each_told_once(loaded_month: TestHome
         "failed marts/fct_spend_monthly_every_day_extracted, marts/fct_spend_monthly_quarantine_is_empty_or_waived: ": (
             "the ledger at postgresql+psycopg2://ledger:***@127.0.0.1:9/ledger cannot be reached: "
         ),
+        "alerts were not recorded: ": "the ledger at postgresql+psycopg2://ledger:***@127.0.0.1:9/ledger cannot be ",
     }
     for where, what in expected.items():
         assert [line.startswith(where + what) for line in lines].count(True) == 1, (where, lines)

@@ -13,8 +13,9 @@ import pytest
 from psycopg2.extras import Json
 
 from resources.lake import Lake
-from resources.litellm import LiteLLMPostgres, SourceError
+from resources.litellm import LiteLLMPostgres
 from resources.litellm_tables import SPEND_LOGS
+from resources.source_error import SourceError
 from tests.conftest import REPOSITORY, execute
 
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
@@ -103,7 +104,7 @@ def test_only_the_allow_list_can_be_read(litellm_database: str, lake: Lake) -> N
 
 def test_the_source_is_read_only(litellm_database: str) -> None:
     source = LiteLLMPostgres(url=litellm_database)
-    with source._connection() as connection, connection.cursor() as cursor:
+    with source.connection() as connection, connection.cursor() as cursor:
         cursor.execute(
             "select current_setting('transaction_read_only'), current_setting('transaction_isolation'), "
             "current_setting('timezone')"

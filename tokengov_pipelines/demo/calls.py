@@ -138,7 +138,7 @@ def _models(draws: Draws, day: date, columns: _KeyColumns, key: IntArray, use_ca
     slot = draws.pick_row(np.where(columns.unowned[key], len(profiles.MODEL_MIX), use_case), _MODEL_MIX)
     model = profiles.slot_models(day)[slot]
     tries_pilot = columns.pilot[key] & draws.permille(len(key), incidents.PILOT_PERMILLE)
-    moves = tries_pilot & (model == MODEL_INDEX["gpt-5.5"]) & (day >= incidents.PILOT_START)
+    moves = tries_pilot & (model == MODEL_INDEX["gpt-5.6-sol"]) & (day >= incidents.PILOT_START)
     return np.where(moves, MODEL_INDEX[incidents.PILOT_MODEL], model)
 
 

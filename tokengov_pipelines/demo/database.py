@@ -1,19 +1,17 @@
 """The Postgres that belongs to a demo home: started with the demo, stopped with it.
 
 Belongs here: telling a demo home from another, and its database's life. Does not belong here: the server itself
-(`demo.postgres`) and what is in it (`demo.seed`).
+(`demo.postgres`), what is in it (`demo.seed`) and the environment of a command (`demo.environment`).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tokengov_pipelines.demo.postgres import EmbeddedPostgres, create_reader
-from tokengov_pipelines.settings import LITELLM_URL_VARIABLE
 
 DATA_FOLDER = "postgres"
-READER_PASSWORD = "demo"  # noqa: S105 - the demo's server trusts its socket; nothing outside this machine reaches it
+READER_PASSWORD = "opens-nothing"  # noqa: S105 - the demo's server trusts its socket; nothing outside this machine reaches it
 
 
 @contextmanager
@@ -34,12 +32,3 @@ def demo_database(home: Path) -> Iterator[str | None]:
         return
     with running_postgres(home) as owner_url:
         yield create_reader(owner_url, READER_PASSWORD)
-
-
-@contextmanager
-def demo_environment(home: Path) -> Iterator[None]:
-    """For a demo home, its Postgres with the URL in the environment; for any other home, nothing."""
-    with demo_database(home) as url:
-        if url:
-            os.environ[LITELLM_URL_VARIABLE] = url
-        yield

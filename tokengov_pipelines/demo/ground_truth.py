@@ -1,21 +1,22 @@
 """The answers: what was planted, to the twelfth decimal, and what a correct close must find.
 
 Belongs here: the identity `invoice - logged = causes + rounding` per provider and month, the planted incidents with
-their amounts, and the expected attribution, as one JSON file. Does not belong here: making the numbers (`tally`,
-`invoices`). Nothing in the pipeline reads this file; tests and people compare its results with it.
+their amounts, the expected attribution and what the providers' reports come to, as one JSON file. Does not belong here:
+making the numbers (`tally`, `invoices`). Nothing in the pipeline reads this file; tests and people compare its results
+with it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from tokengov_pipelines.demo import incidents
 from tokengov_pipelines.demo.draws import as_uuid
 from tokengov_pipelines.demo.invoices import BilledInvoice
-from tokengov_pipelines.demo.metering import ROW_CAUSES
+from tokengov_pipelines.demo.metering import ROW_CAUSES, list_pico
 from tokengov_pipelines.demo.organisation import (
     BYPASS_KEY,
     DELETED_KEY,
@@ -33,8 +34,10 @@ from tokengov_pipelines.demo.organisation import (
     TEAMLESS_ENGINEER,
     UNKNOWN_KEY,
 )
-from tokengov_pipelines.demo.prices import PROVIDERS, exact_usd
-from tokengov_pipelines.demo.tally import Tally
+from tokengov_pipelines.demo.prices import PROVIDERS, TOKEN_TYPES, exact_usd
+from tokengov_pipelines.demo.provider_books import REPORTING, web_search_cost
+from tokengov_pipelines.demo.providers.books import ANTHROPIC
+from tokengov_pipelines.demo.tally import MonthTally, Tally
 from tokengov_pipelines.domain.money import exact_sum
 
 FORM: Final = "tokengov-demo-ground-truth/1"
@@ -76,6 +79,7 @@ class GroundTruth:
     months: dict[str, dict[str, ProviderMonth]]
     attribution: dict[str, list[dict[str, Any]]]
     use_cases: dict[str, dict[str, Decimal]]
+    reported: dict[str, list[dict[str, Any]]]
     incidents: list[dict[str, Any]]
     cases: dict[str, str]
 
@@ -107,6 +111,7 @@ class GroundTruth:
             months=months,
             attribution=data["attribution"],
             use_cases=use_cases,
+            reported=data["reported"],
             incidents=data["incidents"],
             cases=data["cases"],
         )
@@ -146,6 +151,7 @@ def _as_dict(truth: GroundTruth) -> dict[str, Any]:
         },
         "attribution": truth.attribution,
         "use_cases": truth.use_cases,
+        "reported": truth.reported,
         "incidents": truth.incidents,
         "cases": truth.cases,
     }
@@ -183,6 +189,7 @@ def build_ground_truth(tally: Tally, invoices: Mapping[str, Sequence[BilledInvoi
             name: {use_case: exact_usd(pico) for use_case, pico in month.use_cases.items()}
             for name, month in tally.months.items()
         },
+        reported={name: _reported(name, month) for name, month in tally.months.items()},
         incidents=_incidents(tally, months[incidents.INCIDENT_MONTH], months),
         cases=_cases(),
     )
@@ -221,6 +228,33 @@ def _attribution(tally: Tally) -> dict[str, list[dict[str, Any]]]:
         ]
         for name, month in tally.months.items()
     }
+
+
+def _reported(name: str, month: MonthTally) -> list[dict[str, Any]]:
+    """What the providers' reports must come to in a month, by key: tokens by type and exact cost before any rounding.
+
+    Prices change between months only, so the month's first day has them.
+    """
+    first = date.fromisoformat(f"{name}-01")
+    prices = list_pico(first)
+    found: list[dict[str, Any]] = []
+    for at, key in enumerate(PROVIDER_KEYS):
+        if key.provider not in REPORTING or not month.tokens[at].any():
+            continue
+        searches = month.web_searches if key.provider == ANTHROPIC and at != BYPASS_KEY else 0
+        tokens = month.tokens[at].sum(axis=(0, 1)).tolist()
+        found.append(
+            {
+                "provider": key.provider,
+                "account": key.account,
+                "provider_key_id": key.provider_key_id,
+                "tokens": dict(zip(TOKEN_TYPES, tokens, strict=True)),
+                "token_cost_usd": _plain(exact_usd(int((month.tokens[at] * prices).sum()))),
+                "web_searches": searches,
+                "web_search_cost_usd": _plain(web_search_cost(searches)),
+            }
+        )
+    return found
 
 
 def _incidents(

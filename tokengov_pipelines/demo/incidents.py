@@ -52,10 +52,10 @@ PILOT_TEAMS: Final = ("checkout", "ml-research")
 PILOT_PERMILLE: Final = 700
 UNPRICED_DAYS: Final = Window(PILOT_START, date(2026, 10, 20))
 
-# 3. A restarted proxy falls back on its bundled price map, from before the September price of claude-sonnet-5.
-STALE_MODEL: Final = "claude-sonnet-5"
+# 3. A restarted proxy falls back on its bundled price map, from before gpt-5.6-sol became cheaper: it logs too much.
+STALE_MODEL: Final = "gpt-5.6-sol"
 STALE_DAYS: Final = Window(date(2026, 10, 16), date(2026, 11, 1))
-STALE_PRICES_OF: Final = date(2026, 8, 31)
+STALE_PRICES_OF: Final = date(2026, 8, 20)
 
 # 4. The cost callback raises for three hours: the calls run and are billed, but no row is written.
 LOST_DAY: Final = date(2026, 10, 21)

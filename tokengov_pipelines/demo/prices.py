@@ -3,8 +3,9 @@
 Belongs here: models, dated list prices in USD per million tokens, the stale map of the incident. Does not belong here:
 the product's own price book (a later part of `domain/pricing`), which must not depend on the demo.
 
-The figures are the public list prices of 2026, with their real change dates: claude-sonnet-5 was introduced at 2/10
-and went to 3/15 on 2026-09-01; gpt-5.6-terra stands at 2/12 since 2026-07-30. A batch costs half.
+The figures are the public list prices of 2026, with their real change dates: gpt-5.6-sol fell from 5/30 to 4/20 on
+2026-08-21, gpt-5.6-terra from 2.5/15 to 2/12 on 2026-07-30; the rise of claude-sonnet-5 to 3/15 that was announced for
+2026-09-01 was cancelled. A batch costs half.
 """
 
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ MODELS: Final = (
         "anthropic",
         "Claude Sonnet 5",
         1_000_000,
-        (_prices(_OLD, "2", "0.2", "2.5", "4", "10"), _prices("2026-09-01", "3", "0.3", "3.75", "6", "15")),
+        (_prices(_OLD, "2", "0.2", "2.5", "4", "10"),),
     ),
     Model(
         "claude-haiku-4-5",
@@ -93,12 +94,27 @@ MODELS: Final = (
     ),
     Model("gpt-5.5", "openai", "openai", "GPT-5.5", 260_000, (_prices(_OLD, "5", "0.5", "", "", "30"),)),
     Model(
+        "gpt-5.6-sol",
+        "openai",
+        "openai",
+        "GPT-5.6 Sol",
+        260_000,
+        (_prices(_OLD, "5", "0.5", "", "", "30"), _prices("2026-08-21", "4", "0.4", "", "", "20")),
+    ),
+    Model(
         "gpt-5.3-codex", "openai", "openai", "GPT-5.3 Codex", 260_000, (_prices(_OLD, "1.75", "0.175", "", "", "14"),)
     ),
     Model(
         "gpt-5.4-mini", "openai", "openai", "GPT-5.4 mini", 260_000, (_prices(_OLD, "0.75", "0.075", "", "", "4.5"),)
     ),
-    Model("gpt-5.6-terra", "openai", "openai", "GPT-5.6 Terra", 260_000, (_prices(_OLD, "2", "0.2", "", "", "12"),)),
+    Model(
+        "gpt-5.6-terra",
+        "openai",
+        "openai",
+        "GPT-5.6 Terra",
+        260_000,
+        (_prices(_OLD, "2.5", "0.25", "", "", "15"), _prices("2026-07-30", "2", "0.2", "", "", "12")),
+    ),
     Model(
         "gemini-3.1-pro-preview",
         "google",
@@ -121,6 +137,9 @@ MODEL_INDEX: Final = {model.name: index for index, model in enumerate(MODELS)}
 
 SONNET_5_RELEASE: Final = date(2026, 7, 1)
 """From this day the organisation's `sonnet` is claude-sonnet-5, before it claude-sonnet-4-6."""
+
+SOL_RELEASE: Final = date(2026, 9, 1)
+"""From this day the organisation's `gpt` is gpt-5.6-sol, before it gpt-5.5."""
 
 
 def price_per_mtok(model: Model, day: date, token_type: str, tier: str) -> Decimal | None:

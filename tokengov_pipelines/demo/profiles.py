@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from tokengov_pipelines.demo.draws import IntArray
-from tokengov_pipelines.demo.prices import MODEL_INDEX, SONNET_5_RELEASE
+from tokengov_pipelines.demo.prices import MODEL_INDEX, SOL_RELEASE, SONNET_5_RELEASE
 
 USE_CASES: Final = ("autocomplete", "code-review", "refactor", "autonomous-agent", "doc-qa", "nightly-evals")
 """The first four are the taxonomy of Rule 3.8; the others come out as `unknown`."""
@@ -37,7 +37,7 @@ MIXES: Final = {
     "unowned": Mix((0, 0, 1000, 0, 0, 0), (1000, 0, 0, 0, 0)),
 }
 
-_SLOTS: Final = ("opus", "sonnet", "haiku", "gpt-5.5", "gpt-5.3-codex", "gpt-5.4-mini", "gemini-3.1-pro-preview",
+_SLOTS: Final = ("opus", "sonnet", "haiku", "gpt", "gpt-5.3-codex", "gpt-5.4-mini", "gemini-3.1-pro-preview",
                  "gemini-3.5-flash")  # fmt: skip
 _SLOT_MODELS: Final = {"opus": "claude-opus-4-8", "haiku": "claude-haiku-4-5"}
 
@@ -110,5 +110,6 @@ WEEKDAYS: Final = {
 def slot_models(day: date) -> IntArray:
     """The model index behind each column of the model mix on a UTC day."""
     sonnet = "claude-sonnet-5" if day >= SONNET_5_RELEASE else "claude-sonnet-4-6"
-    names = {**_SLOT_MODELS, "sonnet": sonnet}
+    gpt = "gpt-5.6-sol" if day >= SOL_RELEASE else "gpt-5.5"
+    names = {**_SLOT_MODELS, "sonnet": sonnet, "gpt": gpt}
     return np.array([MODEL_INDEX[names.get(slot, slot)] for slot in _SLOTS], dtype=np.int64)

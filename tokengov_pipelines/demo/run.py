@@ -24,25 +24,37 @@ from rich.table import Table
 
 from resources.lake import Lake
 from resources.litellm_tables import SPEND_LOGS_LAKE
+from resources.tables import Tables
 from tokengov_pipelines.demo.database import READER_PASSWORD, running_postgres
+from tokengov_pipelines.demo.environment import provider_environment
 from tokengov_pipelines.demo.postgres import create_reader
+from tokengov_pipelines.demo.pull_requests import AGENT_LOGIN, REPOSITORIES
 from tokengov_pipelines.demo.seed import LARGEST_IN_POSTGRES, SeedError, seed_demo
 from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS
+from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.ledger.periods import PeriodState
 from tokengov_pipelines.runner import RunReport, run_job
-from tokengov_pipelines.settings import LITELLM_URL_VARIABLE, Installation, load_installation
+from tokengov_pipelines.settings import ALERT_URLS_VARIABLE, LITELLM_URL_VARIABLE, Installation, load_installation
 
+FIRST_REPORTED = "2026-08-01"  # the providers' reports matter from the first month that is closed
 FIRST_DAY, LAST_DAY, AS_OF = "2026-06-08", "2026-11-04", "2026-11-05"
 CLEAN, WAIVED, HELD = "2026-08", "2026-09", "2026-10"
+_REPORTING = ("anthropic", "openai")  # Google has no usage or cost report
+_LOADS = (LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS)
 PREPARER, APPROVER = "imogen.hale@example.com", "renata.coll@example.com"  # finance and controller in people.csv
 
 SETTINGS = f"""# The demo's settings. A real installation leaves as_of out.
 as_of: {AS_OF}            # a fixed 'today' (UTC), so that every run gives the same files
 log_start: {FIRST_DAY}        # first day of the proxy's log
 books_start: 2026-08         # first month that is closed
+anthropic:                   # usage and cost reports; the demo serves them itself, see TOKENGOV_*_BASE_URL
+  account: fernhill-prod
+openai:
+  account: fernhill-prod
+github:
+  repositories: [{", ".join(each.name for each in REPOSITORIES)}]
 schedules:
   enabled: false             # true starts the daily and monthly schedules with Dagster
 """
@@ -51,9 +63,11 @@ schedules:
 def run_demo(home: Path, *, calls: int, seed: int, console: Console) -> int:
     """Run the whole demo in `home`; returns the exit code. A second run changes no file."""
     started = time.monotonic()
+    os.environ.pop(ALERT_URLS_VARIABLE, None)  # planted incidents are nobody's alarm
     home.mkdir(parents=True, exist_ok=True)
     _write_once(home / "tokengov.yaml", SETTINGS)
-    _write_once(home / "policy.yaml", (resources.files("tokengov_pipelines") / "policy.yaml").read_text())
+    policy = (resources.files("tokengov_pipelines") / "policy.yaml").read_text(encoding="utf-8")
+    _write_once(home / "policy.yaml", policy.replace("agent_logins: []", f"agent_logins: [{AGENT_LOGIN}]"))
     reports: dict[str, RunReport] = {}
     with running_postgres(home) as owner_url, _steps(console) as step:
         installation = load_installation(home)
@@ -86,6 +100,14 @@ def run_demo(home: Path, *, calls: int, seed: int, console: Console) -> int:
                 progress=listen,
                 without=["raw/litellm_spend_logs"] if in_lake else [],
             )
+        with provider_environment(home):
+            installation = load_installation(home)  # with the addresses of the providers that have just started
+            with step(f"{LOAD_PROVIDERS} {FIRST_REPORTED} to {LAST_DAY}, one run") as listen:
+                reports[LOAD_PROVIDERS] = run_job(
+                    installation, LOAD_PROVIDERS, first=FIRST_REPORTED, last=LAST_DAY, progress=listen
+                )
+            with step(LOAD_PULL_REQUESTS) as listen:
+                reports[LOAD_PULL_REQUESTS] = run_job(installation, LOAD_PULL_REQUESTS, progress=listen)
         _grant_the_waiver(ledger)
         for month in (CLEAN, WAIVED, HELD):
             with step(f"{CLOSE_MONTH} {month}") as listen:
@@ -151,16 +173,26 @@ def _summary(
     for column in books.columns[2:]:
         column.justify = "right"
     centers = Table("month", "1st", "2nd", "3rd", title="Top cost centers, in USD")
+    inputs = Table(
+        "month",
+        *(f"{name} reports" for name in _REPORTING),
+        "merged PRs",
+        "USD per PR",
+        title="What the providers report, and merged pull requests, in USD",
+    )
+    for column in inputs.columns[1:]:
+        column.justify = "right"
     for key in (CLEAN, WAIVED, HELD):
         figures, top = _month_rows(installation, ledger, key)
         books.add_row(*figures)
         centers.add_row(key, *top)
-    console.print(books)
-    console.print(centers)
-    for key in (HELD, WAIVED, CLEAN, LOAD_DAYS):
+        inputs.add_row(key, *_input_row(installation, ledger, key))
+    for table in (books, centers, inputs):
+        console.print(table)
+    for key in (HELD, WAIVED, CLEAN, *_LOADS):
         for failure in reports[key].failures:
             console.print(f"[yellow]{failure}[/yellow]", highlight=False)
-    expected = all(reports[key].succeeded for key in (LOAD_DAYS, CLEAN, WAIVED)) and not reports[HELD].succeeded
+    expected = all(reports[key].succeeded for key in (*_LOADS, CLEAN, WAIVED)) and not reports[HELD].succeeded
     if expected:
         console.print("October is held on purpose: its planted gaps are not explained yet.")
     console.print(f"\nfiles   {installation.packs_dir}/YYYY-MM/v*/chargeback.csv")
@@ -188,6 +220,20 @@ def _month_rows(installation: Installation, ledger: Ledger, key: str) -> tuple[l
     top = sorted(by_center.items(), key=lambda item: (-item[1], item[0]))[:3]
     figures = [key, state, *(f"{amount:,.2f}" for amount in (invoiced, charged, suspense, central))]
     return figures, [f"{code} {amount:,.2f}" for code, amount in top]
+
+
+def _input_row(installation: Installation, ledger: Ledger, key: str) -> list[str]:
+    """What the providers' own cost reports say of a month, and what a merged pull request cost."""
+    tables = Tables(root=str(installation.tables_dir))
+    days = [f"usage_date={day}" for day in BillingMonth.parse(key).days()]
+    built = [day for day in days if tables.path("fct_provider_cost_daily", day).exists()]
+    reported = dict.fromkeys(_REPORTING, Decimal(0))
+    for row in tables.rows("fct_provider_cost_daily", built) if built else []:
+        reported[row["provider"]] += row["amount_usd"]
+    version = ledger.period(BillingMonth.parse(key)).version
+    rows = _read_csv(installation.packs_dir / key / f"v{version}" / "cost_per_pr.csv")
+    org = [[row["merged_prs"], row["cost_per_pr_usd"]] for row in rows if row["level"] == "org"]
+    return [*(f"{amount:,.2f}" for amount in reported.values()), *(org[0] if org else ["-", "-"])]
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

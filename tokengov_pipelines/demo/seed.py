@@ -1,4 +1,4 @@
-"""Seeding a demo: Postgres, directory, invoices and the answers, all from (calls, seed).
+"""Seeding a demo: Postgres, directory, invoices, provider books and the answers, all from (calls, seed).
 
 Belongs here: the order of the steps, and being safe to repeat. Does not belong here: any of the parts.
 
@@ -30,6 +30,8 @@ from tokengov_pipelines.demo.litellm_database import (
 )
 from tokengov_pipelines.demo.metering import money_of
 from tokengov_pipelines.demo.organisation import Organisation, build_organisation
+from tokengov_pipelines.demo.provider_books import PROVIDER_BOOKS_FILE, build_provider_books
+from tokengov_pipelines.demo.providers.books_file import books_to_json
 from tokengov_pipelines.demo.spend_logs import Rows, rows_of
 from tokengov_pipelines.demo.tally import Tally
 from tokengov_pipelines.demo.traffic import DayPlan, build_plan
@@ -42,7 +44,7 @@ LARGEST_IN_POSTGRES: Final = 1_000_000
 SMALLEST: Final = 2_000
 MARKER_FILE: Final = "demo_seed.json"
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised whenever the same (calls, seed) would give other data."""
 
 
@@ -60,7 +62,9 @@ def seed_demo(
     write_day: WriteDay | None = None,
     largest_in_postgres: int = LARGEST_IN_POSTGRES,
 ) -> GroundTruth:
-    """Fill LiteLLM's database at `postgres_url` and write directory/, invoices/ and ground_truth.json under `home`.
+    """Fill LiteLLM's database at `postgres_url` and write the files of the demo's home.
+
+    The files are directory/, invoices/, provider_books.json and ground_truth.json.
 
     `progress` gets what is being done and the fraction done. A second call with the same (calls, seed) returns at once;
     a half seeding is built anew. For more than `largest_in_postgres` calls the rows of each UTC day go to `write_day`
@@ -82,7 +86,7 @@ def seed_demo(
     connection = connect(postgres_url)
     try:
         state = _read_marker(connection, parameters)
-        if state == "complete" and (home / MARKER_FILE).exists():
+        if state == "complete" and all((home / name).exists() for name in (MARKER_FILE, PROVIDER_BOOKS_FILE)):
             progress("the demo is seeded already", 1.0)
             return GroundTruth.from_json((home / GROUND_TRUTH_FILE).read_text(encoding="utf-8"))
         run = _Run(home, connection, parameters, progress, write_day if past_postgres else None)
@@ -147,10 +151,11 @@ class _Run:
         return rows_of(self.organisation, calls, money_of(calls))
 
     def _write_files(self) -> GroundTruth:
-        self.progress("writing directory, invoices and the answers", 0.98)
+        self.progress("writing directory, invoices, provider books and the answers", 0.98)
         invoices = {month: build_invoices(month, self.tally.months[month]) for month in incidents.INVOICED_MONTHS}
         truth = build_ground_truth(self.tally, invoices, self.parameters["seed"])
         write_documents(self.home, self.organisation, invoices, truth)
+        write_text(self.home / PROVIDER_BOOKS_FILE, books_to_json(build_provider_books(self.tally)))
         write_text(self.home / MARKER_FILE, json.dumps(self.parameters) + "\n")
         self.progress("the demo is seeded", 1.0)
         return truth

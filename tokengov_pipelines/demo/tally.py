@@ -1,4 +1,4 @@
-"""Sums over the days of a run: what the meter and the log came to, by month.
+"""Sums over the days of a run: what the meter and the log came to by month, and what the meter came to by day.
 
 Belongs here: adding one day after another, in whole picodollars. Does not belong here: invoice lines (`invoices`) and
 the file of the answers (`ground_truth`). A tally is small, whatever the number of calls.
@@ -23,6 +23,17 @@ _CELL_SHAPE: Final = (len(PROVIDER_KEYS), len(MODELS), len(TIERS), len(TOKEN_TYP
 
 
 @dataclass
+class DayMeter:
+    """What the providers metered on one UTC day: their side only, whatever the proxy logged."""
+
+    tokens: IntArray = field(default_factory=lambda: np.zeros(_CELL_SHAPE, dtype=np.int64))
+    """By (provider key, model, tier, token type)."""
+    requests: IntArray = field(default_factory=lambda: np.zeros(_CELL_SHAPE[:3], dtype=np.int64))
+    """Calls with metered tokens, by (provider key, model, tier)."""
+    web_searches: IntArray = field(default_factory=lambda: np.zeros(_CELL_SHAPE[:3], dtype=np.int64))
+
+
+@dataclass
 class MonthTally:
     """One month: metered tokens by cell, and exact dollars (picodollars) by whatever a test may ask for."""
 
@@ -44,6 +55,7 @@ class Tally:
 
     organisation: Organisation
     months: dict[str, MonthTally] = field(default_factory=lambda: defaultdict(MonthTally))
+    meter: dict[date, DayMeter] = field(default_factory=dict)
     calls: int = 0
     rows: int = 0
     team_days: dict[tuple[str, date], int] = field(default_factory=lambda: defaultdict(int))
@@ -59,8 +71,8 @@ class Tally:
         self.rows += int(calls.in_log.sum())
         self.bypass_calls += len(calls.bypass_model)
         provider = MODEL_PROVIDER[calls.model]
-        np.add.at(month.tokens, (provider, calls.model, calls.tier), calls.metered)
-        np.add.at(month.tokens[BYPASS_KEY, :, 0], calls.bypass_model, calls.bypass_metered)
+        meter = self.meter[calls.day] = _meter_of(calls, provider)
+        month.tokens += meter.tokens
         month.web_searches += int(calls.web_searches.sum())
         for index, name in enumerate(PROVIDERS):
             ours = provider == index
@@ -108,6 +120,18 @@ class Tally:
                 "provider": MODELS[calls.model[at]].provider,
                 "start_ms": int(calls.start_ms[at]),
             }
+
+
+def _meter_of(calls: DayCalls, provider: IntArray) -> DayMeter:
+    """The meter's reading of a day. The proxy's key of a provider stands at the provider's position."""
+    meter = DayMeter()
+    cells = (provider, calls.model, calls.tier)
+    np.add.at(meter.tokens, cells, calls.metered)
+    np.add.at(meter.requests, cells, (calls.metered.sum(axis=1) > 0).astype(np.int64))
+    np.add.at(meter.web_searches, cells, calls.web_searches)
+    np.add.at(meter.tokens[BYPASS_KEY, :, 0], calls.bypass_model, calls.bypass_metered)
+    np.add.at(meter.requests[BYPASS_KEY, :, 0], calls.bypass_model, 1)
+    return meter
 
 
 def _answers() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The ledger's front door: what was closed, who agreed, what happened (architecture 4, rules 2.4 to 2.7).
 
 Belongs here: opening a ledger and the calls that assets, pack and command line make. Does not belong here: the work
-behind them (`book`, `periods`, `waivers`, `events`, `schema`) and any decision about accounting (`domain`).
+behind them (`book`, `periods`, `waivers`, `events`, `alerts`, `schema`) and any decision about accounting (`domain`).
 """
 
 import datetime as dt
@@ -15,6 +15,7 @@ from tokengov_pipelines.domain.chargeback import Posting
 from tokengov_pipelines.domain.close import Waiver, WaiverSubject
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger import schema
+from tokengov_pipelines.ledger.alerts import AlertBook
 from tokengov_pipelines.ledger.book import BookPage, Writer
 from tokengov_pipelines.ledger.columns import Json
 from tokengov_pipelines.ledger.connection import open_engine, shown_url, write_transaction
@@ -147,6 +148,12 @@ class Ledger:
         """Recompute the hash chain of all events."""
         with self._reading() as connection:
             return verify_events(connection)
+
+    @property
+    def alerts(self) -> AlertBook:
+        """The alerts of operation and their outbox: no accounting evidence, so not in the hash chain."""
+        self._require_tables()
+        return AlertBook(self._engine)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -1,13 +1,26 @@
-"""The ledger's tables: what was closed, who agreed to it, and every event on the way.
+"""The ledger's tables: what was closed, who agreed to it, every event on the way, and the alerts of operation.
 
 Belongs here: tables, columns and constraints, equal to what the migrations make (a test compares them). Does not
 belong here: reading and writing (`book`, `events`, `ledger`) or a rule of accounting (`domain`).
 
 `events` and `postings` are append-only and a closed row of `period_versions` never changes: triggers made by the first
-migration refuse UPDATE and DELETE even to someone with a database shell.
+migration refuse UPDATE and DELETE even to someone with a database shell. The `alert*` tables are no accounting
+evidence: they are rewritten freely and stand outside the hash chain.
 """
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from tokengov_pipelines.ledger.columns import CanonicalJson, ExactDecimal, UtcInstant
 
@@ -98,4 +111,51 @@ events = Table(
     Column("prev_sha256", SHA256, nullable=False),
     Column("sha256", SHA256, nullable=False),
     Index(None, "month"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("opened_at", UtcInstant, nullable=False),
+    Column("last_seen_at", UtcInstant, nullable=False),
+    Column("closed_at", UtcInstant),
+    Column("closed_by", Text),
+    Column("run_id", Text),
+    CheckConstraint("severity in ('error', 'warning')", name="severity"),
+    Index(
+        "ix_alerts_one_open_per_key",
+        "key",
+        unique=True,
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+)
+
+alert_observations = Table(
+    "alert_observations",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("bad", Boolean, nullable=False),
+    Column("observed_at", UtcInstant, nullable=False),
+)
+
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alert_id", Integer, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("transport", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcInstant, nullable=False),
+    Column("delivered_at", UtcInstant),
+    Column("last_error", Text),
+    CheckConstraint("event in ('opened', 'closed')", name="event"),
+    UniqueConstraint("alert_id", "event", "transport"),
 )

@@ -16,8 +16,10 @@ from tokengov_pipelines.domain.chargeback import (
     postings,
 )
 from tokengov_pipelines.domain.period import BillingMonth
+from tokengov_pipelines.domain.unit_cost import UnitCostRow
 from tokengov_pipelines.pack.chargeback_csv import CHARGEBACK_CSV, chargeback_csv
 from tokengov_pipelines.pack.control_totals import CONTROL_TOTALS_JSON, SourceTotals, control_totals
+from tokengov_pipelines.pack.cost_per_pr_csv import COST_PER_PR_CSV, cost_per_pr_csv
 from tokengov_pipelines.pack.manifest import content_sha256
 from tokengov_pipelines.pack.writer import PackError, json_bytes
 
@@ -46,8 +48,11 @@ def assemble_pack(
     problems: Sequence[ChargebackProblem],
     invoices: Iterable[InvoiceHeader],
     sources: Iterable[SourceTotals],
+    unit_cost: Sequence[UnitCostRow] | None = None,
 ) -> PackContent:
     """The pack of a month at a version, from what `domain.chargeback.charge_month` returned and the sources' totals.
+
+    `unit_cost` are the rows of cost_per_pr.csv; None where no pull requests are read, and then there is no such file.
 
     Raises `PackError` when a line belongs to another month or version, or the totals do not tie.
     """
@@ -56,6 +61,11 @@ def assemble_pack(
         raise PackError(message)
     chargeback = chargeback_csv(lines)
     due = [invoice for invoice in invoices if month in invoice.period.months()]
-    totals = control_totals(month, version, sources=sources, invoices=due, problems=problems, chargeback=chargeback)
+    per_pr = None if unit_cost is None else cost_per_pr_csv(unit_cost)
+    totals = control_totals(
+        month, version, sources=sources, invoices=due, problems=problems, chargeback=chargeback, unit_cost=per_pr
+    )
     files = {CHARGEBACK_CSV: chargeback, CONTROL_TOTALS_JSON: json_bytes(totals)}
+    if per_pr is not None:
+        files[COST_PER_PR_CSV] = per_pr
     return PackContent(month, version, files, totals, postings(lines))

@@ -15,6 +15,7 @@ from typing import Any
 from tokengov_pipelines.domain.chargeback import ChargebackProblem, InvoiceHeader
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.pack.chargeback_csv import CHARGEBACK_CSV
+from tokengov_pipelines.pack.cost_per_pr_csv import COST_PER_PR_CSV
 from tokengov_pipelines.pack.writer import PackError, neutralised, sha256_of
 
 CONTROL_TOTALS_JSON = "control_totals.json"
@@ -40,14 +41,15 @@ def control_totals(
     invoices: Iterable[InvoiceHeader],
     problems: Sequence[ChargebackProblem],
     chargeback: bytes,
+    unit_cost: bytes | None = None,
 ) -> dict[str, Any]:
     """The content of control_totals.json, with amounts as plain decimal text.
 
     `invoices` are those of the month; one whose provider has a problem was not charged and is listed with the problem.
-    `chargeback` are the bytes of chargeback.csv: rows and sums are read back from them, so that what ties is what was
-    written. Raises `PackError` when an invoice does not equal the sum of its lines.
+    `chargeback` are the bytes of chargeback.csv, `unit_cost` those of cost_per_pr.csv: rows and sums are read back from
+    them, so that what ties is what was written. Raises `PackError` when an invoice does not equal the sum of its lines.
     """
-    rows = list(csv.DictReader(io.StringIO(chargeback.decode("utf-8"), newline="")))
+    rows = _rows(chargeback)
     held = {problem.provider for problem in problems}
     charged = sorted((each for each in invoices if each.provider not in held), key=_key)
     ties = [_invoice_tie(invoice, rows) for invoice in charged] + _total_ties(charged, rows)
@@ -62,13 +64,35 @@ def control_totals(
                 "bytes": len(chargeback),
                 "sha256": sha256_of(chargeback),
                 "sums": {currency: f"{_sum(rows, currency):f}" for currency in sorted({r["currency"] for r in rows})},
-            }
+            },
+            *([] if unit_cost is None else [_unit_cost_file(unit_cost)]),
         ],
         "ties": ties,
         "not_charged": [
             {"provider": problem.provider, "code": problem.code, "what": problem.what, "fix": problem.fix}
             for problem in problems
         ],
+    }
+
+
+def _rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
+
+
+def _unit_cost_file(content: bytes) -> dict[str, Any]:
+    """The teams' costs are summed; they and what no team bears make the organisation's (Rule 9.1)."""
+    rows = _rows(content)
+    whole = sum((Decimal(row["cost_usd"]) for row in rows if row["level"] == "org"), Decimal(0))
+    parts = sum((Decimal(row["cost_usd"]) for row in rows if row["level"] != "org"), Decimal(0))
+    if whole != parts:
+        message = f"{COST_PER_PR_CSV}: the teams' costs are not the organisation's. Fix: report it, this is a defect."
+        raise PackError(message)
+    return {
+        "file": COST_PER_PR_CSV,
+        "rows": len(rows),
+        "bytes": len(content),
+        "sha256": sha256_of(content),
+        "sums": {"USD": f"{parts:f}"},
     }
 
 

@@ -10,9 +10,9 @@ identities as (
         team_id as logged_team_id,
         key_hash,
         user_id as logged_user_id,
-        count(*) as calls,
+        cast(sum(calls) as bigint) as calls,
         sum(spend_usd) as logged_spend_usd
-    from {{ ref('int_calls__screened') }}
+    from {{ ref('int_calls__grouped') }}
     where
         disposition = 'accepted'
         and {{ in_build_window('usage_date') }}

@@ -1,6 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='replace_days', on_schema_change='fail') }}
+{{ config(materialized='view') }}
 
--- Every accepted call with its provider, its class and the cost center that pays for it.
+-- Every accepted call of the window with its provider, its class and the cost center that pays for it. A view, as
+-- int_calls__screened is: no mart reads calls one by one.
 with
 
 calls as (

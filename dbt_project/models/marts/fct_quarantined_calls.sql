@@ -17,7 +17,7 @@ select
     created_at,
     updated_at,
     lake_load
-from {{ ref('int_calls__screened') }}
+from {{ ref('int_calls__examined') }}
 where
     disposition = 'quarantined'
     and {{ in_build_window('usage_date') }}

@@ -8,8 +8,8 @@ select
     usage_date,
     disposition,
     reason,
-    count(*) as calls,
+    cast(sum(calls) as bigint) as calls,
     cast(sum(spend_usd) as decimal(38, 12)) as spend_usd
-from {{ ref('int_calls__screened') }}
+from {{ ref('int_calls__grouped') }}
 where {{ in_build_window('usage_date') }}
 group by usage_date, disposition, reason

@@ -67,7 +67,8 @@ def test_october_carries_every_cause(run: Run) -> None:
     planted = {cause for values in october.values() for cause, amount in values.causes.items() if amount}
     assert planted == set(CAUSES)
     anthropic = {cause for cause, amount in october["anthropic"].causes.items() if amount}
-    assert anthropic >= {"bypass_key", "stale_price", "lost_rows", "web_search", "provider_credit"}
+    assert anthropic >= {"bypass_key", "lost_rows", "web_search", "provider_credit"}
+    assert october["openai"].causes["stale_price"] < 0  # the map is from before a price cut: the log is too high
     assert october["anthropic"].causes["provider_credit"] < 0
     assert october["openai"].causes["unpriced_calls"] > 0
     assert october["openai"].causes["tax"] > 0

@@ -25,6 +25,6 @@ def test_a_large_run_needs_the_lakes_writer(tmp_path: Path) -> None:
 
 
 def test_other_parameters_are_refused_with_the_fix(tmp_path: Path) -> None:
-    (tmp_path / MARKER_FILE).write_text(json.dumps({"version": 1, "calls": 5_000, "seed": 1}), encoding="utf-8")
+    (tmp_path / MARKER_FILE).write_text(json.dumps({"version": 2, "calls": 5_000, "seed": 1}), encoding="utf-8")
     with pytest.raises(SeedError, match=r"calls 5000, seed 1; .*make demo-clean"):
         seed_demo(tmp_path, _NO_DATABASE, 5_000, 2, _silent)

@@ -17,8 +17,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from tests.conftest import REPOSITORY
 from tokengov_pipelines.build import build_defs
-from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, PREPARE_MONTH
-from tokengov_pipelines.schedules import trailing_days
+from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH
 from tokengov_pipelines.settings import Installation, Settings
 
 
@@ -45,7 +44,7 @@ def test_the_graph_is_as_agreed(definitions: dg.Definitions, snapshot: SnapshotA
         name: sorted(
             key.to_user_string() for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys
         )
-        for name in (LOAD_DAYS, PREPARE_MONTH, CLOSE_MONTH)
+        for name in (LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH, CLOSE_MONTH)
     }
     assert {"assets": assets, "jobs": jobs} == snapshot.use_extension(JSONSnapshotExtension)
 
@@ -66,11 +65,6 @@ def test_partitions_end_where_the_installation_says(definitions: dg.Definitions)
     keys = days.get_partition_keys()
     assert (keys[0], keys[-1], len(keys)) == ("2026-06-08", "2026-11-04", 150)
     assert months.get_partition_keys() == ["2026-08", "2026-09", "2026-10"]
-
-
-def test_a_daily_tick_reads_the_trailing_days_again() -> None:
-    assert trailing_days(dt.date(2026, 11, 5), 7, dt.date(2026, 6, 8)) == ("2026-10-29", "2026-11-04")
-    assert trailing_days(dt.date(2026, 6, 10), 7, dt.date(2026, 6, 8)) == ("2026-06-08", "2026-06-09")
 
 
 def test_definitions_load_with_an_empty_environment(tmp_path: Path) -> None:

@@ -1,8 +1,29 @@
 with
 
+-- A log of millions knows a few hundred lists of tags, so each list is taken apart once.
+tag_lists as (
+
+    select
+        request_tags,
+        {{ list_unique(list_where(
+            list_map(
+                list_where(json_string_list('request_tags'), "lower(trim(x)) like 'use\\_case:%' escape '\\'"),
+                "trim(substr(lower(trim(x)), 10))"
+            ),
+            "x <> ''"
+        )) }} as tagged_use_cases
+    from (select distinct request_tags from {{ source('raw', 'litellm_spend_logs') }}) as tags
+
+),
+
 source as (
 
-    select * from {{ source('raw', 'litellm_spend_logs') }}
+    select
+        logs.*,
+        tag_lists.tagged_use_cases
+    from {{ source('raw', 'litellm_spend_logs') }} as logs
+    left join tag_lists
+        on logs.request_tags = tag_lists.request_tags
 
 ),
 
@@ -15,7 +36,9 @@ typed as (
             cast(started_at as date),
             try_cast(regexp_extract(lake_file, 'day=([0-9-]+)', 1) as date)
         ) as usage_date,
-        {{ blank_to_null('request_id') }} as request_id,
+        -- An id is an id as it was logged; only a blank one is none. Joins that the scan can skip rows by need it bare.
+        request_id as logged_request_id,
+        case when trim(request_id) <> '' then request_id end as request_id,
         {{ blank_to_null('litellm_call_id') }} as litellm_call_id,
         {{ blank_to_null('call_type') }} as call_type,
         {{ blank_to_null('key_hash') }} as key_hash,
@@ -47,13 +70,7 @@ typed as (
         coalesce(try_cast(attempted_fallbacks as bigint), 0) as attempted_fallbacks,
         coalesce(try_cast(attempted_retries as bigint), 0) as attempted_retries,
         lower({{ blank_to_null('metadata_use_case') }}) as metadata_use_case,
-        {{ list_unique(list_where(
-            list_map(
-                list_where(json_string_list('request_tags'), "lower(trim(x)) like 'use\\_case:%' escape '\\'"),
-                "trim(substr(lower(trim(x)), 10))"
-            ),
-            "x <> ''"
-        )) }} as tagged_use_cases,
+        tagged_use_cases,
         spend_text,
         {{ text_to_usd('spend_text') }} as spend_usd,
         {{ text_to_usd('original_cost_text') }} as original_cost_usd,
@@ -98,6 +115,7 @@ split as (
 
 select
     usage_date,
+    logged_request_id,
     request_id,
     litellm_call_id,
     call_type,

@@ -1,0 +1,7 @@
+select
+    observed_date,
+    'anthropic' as provider,
+    id as workspace_id,
+    {{ blank_to_null('name') }} as workspace_name,
+    {{ blank_to_null('archived_at') }} as archived_at
+from {{ source('raw', 'anthropic_workspaces') }}

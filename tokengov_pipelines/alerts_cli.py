@@ -1,0 +1,173 @@
+"""`tokengov alerts`: what is wrong now, which messages could not be sent, and whether the transports work.
+
+Belongs here: arguments, tables, exit codes. Does not belong here: alerts themselves (`domain.alert`, `ledger.alerts`),
+sending (`resources.notifier`).
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tokengov_pipelines.domain.alert import Alert, Message, Severity, duration
+from tokengov_pipelines.settings import (
+    ALERT_URLS_VARIABLE,
+    HOME_VARIABLE,
+    Installation,
+    SettingsError,
+    load_installation,
+)
+
+if TYPE_CHECKING:
+    from tokengov_pipelines.ledger.alerts import Delivery
+    from tokengov_pipelines.ledger.ledger import Ledger
+
+app = typer.Typer(help="Show what is wrong now; send and test messages.", invoke_without_command=True)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
+]
+
+
+@contextmanager
+def _opened(home: Path | None) -> "Iterator[tuple[Installation, Ledger]]":
+    """The installation and its ledger; what they refuse ends the command with their own words."""
+    from tokengov_pipelines.ledger.errors import LedgerError
+    from tokengov_pipelines.ledger.ledger import Ledger
+
+    try:
+        installation = load_installation(home)
+        ledger = Ledger(installation.ledger_url, installation.settings.now)
+        ledger.upgrade()
+        yield installation, ledger
+    except (SettingsError, LedgerError) as error:
+        _complain(str(error))
+        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
+
+
+@app.callback()
+def alerts(
+    context: typer.Context,
+    show_closed: Annotated[bool, typer.Option("--all", help="Show alerts that are over, too.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show the open alerts, and messages that could not be sent."""
+    if context.invoked_subcommand:
+        return
+    from resources.notifier import Notifier
+
+    with _opened(home) as (_, ledger):
+        book = ledger.alerts
+        is_open, over, owed = book.open_alerts(), book.closed_alerts() if show_closed else [], book.undelivered()
+    if is_open:
+        _print_alerts("Open alerts", is_open)
+    else:
+        _say("No alert is open.")
+    if over:
+        _print_alerts("Alerts that are over", over)
+    transports = Notifier().transports
+    late = [each for each in owed if each.attempts or each.transport not in transports]
+    if late:
+        _print_deliveries(late, transports)
+    if not transports:
+        _say(f"No message is sent: {ALERT_URLS_VARIABLE} is not set. See docs/alerts.md")
+
+
+@app.command()
+def send(home: HomeOption = None) -> None:
+    """Send the messages that are due now; exit 1 when a transport fails (its messages are tried again later)."""
+    from resources.notifier import Notifier
+    from tokengov_pipelines.alerting import deliver_alerts
+
+    with _opened(home) as (installation, ledger):
+        report = deliver_alerts(ledger, Notifier(), installation.home, seconds=300)
+    _say(f"{report.sent} messages sent.")
+    for failure in report.failures:
+        _complain(failure)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+@app.command("test")
+def send_test(home: HomeOption = None) -> None:
+    """Send a test message to every transport; exit 1 when one fails, or none is set."""
+    from resources.notifier import Notifier, NotifierError
+    from tokengov_pipelines.alerting import installation_name
+
+    with _opened(home) as (installation, _):
+        where = installation_name(installation.home)
+    notifier = Notifier()
+    if not notifier.transports:
+        _complain(f"there is no transport. Fix: export {ALERT_URLS_VARIABLE}; docs/alerts.md says what it holds.")
+        raise typer.Exit(1)
+    words = f"This is a test of `tokengov alerts test`; nothing is wrong.\n\nFrom {where}."
+    failed = False
+    for transport in notifier.transports:
+        try:
+            notifier.send(transport, Message("[test] tokengov can reach you", words, Severity.WARNING))
+            _say(f"{transport}: sent")
+        except NotifierError as error:
+            failed = True
+            _complain(str(error))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def close(
+    number: Annotated[int, typer.Argument(help="The alert's number in the list.")],
+    by: Annotated[str, typer.Option(help="Who closes it (e-mail).")],
+    reason: Annotated[str, typer.Option(help="Why nothing is left to do.")],
+    home: HomeOption = None,
+) -> None:
+    """Close an alert that nothing will close by itself; it opens again when the same is found again."""
+    with _opened(home) as (_, ledger):
+        alert = ledger.alerts.close_by_hand(number, by=by, reason=reason, at=dt.datetime.now(dt.UTC))
+    _say(f"closed {alert.id}: {alert.title}")
+
+
+def _print_alerts(title: str, alerts: Sequence[Alert]) -> None:
+    table = Table("no.", "severity", "since", "lasts", "what", title=title, title_justify="left")
+    for alert in alerts:
+        end = alert.closed_at or dt.datetime.now(dt.UTC)
+        how = f"\nClosed by hand: {alert.closed_by}" if alert.closed_by else ""
+        table.add_row(
+            str(alert.id),
+            Text(alert.severity, style="red" if alert.severity is Severity.ERROR else "yellow"),
+            f"{alert.opened_at:%Y-%m-%d %H:%M}Z",
+            duration(end - alert.opened_at),
+            Text.assemble((alert.title, "bold"), f"\n{alert.text}{how}"),
+        )
+    Console().print(table)
+
+
+def _print_deliveries(owed: "Sequence[Delivery]", transports: Sequence[str]) -> None:
+    table = Table(
+        "alert", "event", "transport", "failures", "next try", "error", title="Messages not sent", title_justify="left"
+    )
+    for delivery in owed:
+        is_set = delivery.transport in transports
+        table.add_row(
+            str(delivery.alert.id),
+            delivery.event,
+            delivery.transport,
+            str(delivery.attempts),
+            f"{delivery.next_attempt_at:%Y-%m-%d %H:%M}Z" if is_set else "when its URL is set",
+            Text(delivery.last_error or ""),
+        )
+    Console().print(table)
+
+
+def _say(text: str) -> None:
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
