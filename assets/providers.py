@@ -19,7 +19,7 @@ from resources.lake import Lake, LoadOutcome
 from resources.openai import OpenAIReports
 from resources.openai_tables import OPENAI_SNAPSHOTS
 from resources.readings import state_at
-from tokengov_pipelines.domain.day_state import end_of
+from tokengov_pipelines.domain.day_state import end_of, final_from
 
 PLATFORM = "team:platform"
 NOT_CONFIGURED = {"load": "not configured in tokengov.yaml; nothing was read"}
@@ -98,9 +98,13 @@ def _read_days(
         for day in days:
             context.add_asset_metadata(NOT_CONFIGURED, partition_key=day.isoformat())
         return dg.MaterializeResult()
-    now, watermark = settings.now(), home.installation.policy.period.late_log_watermark_days
+    now, period = settings.now(), home.installation.policy.period
     for day, outcome in load(lake, [day for day in days if end_of(day) <= now], now):
-        state = {"state": str(state_at(lake, table, day, watermark))}
+        final = final_from(day, period.provisional_days)
+        state = {
+            "state": str(state_at(lake, table, day, period.late_log_watermark_days)),
+            "figures": f"provisional until {final}" if now.date() < final else "final",
+        }
         context.add_asset_metadata(describe(outcome) | state, partition_key=day.isoformat())
     return dg.MaterializeResult()
 

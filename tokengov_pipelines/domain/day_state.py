@@ -41,6 +41,11 @@ def day_state(day: dt.date, known_until: dt.datetime | None, watermark_days: int
     return DayState.COMPLETE
 
 
+def final_from(day: dt.date, provisional_days: int) -> dt.date:
+    """The first day on which a provider's figures of a day are no longer provisional (Rule 2.3)."""
+    return day + dt.timedelta(days=provisional_days + 1)
+
+
 def least(states: Iterable[DayState]) -> DayState:
     """The state of a day over all its sources: that of the least known one; missing where there is no source."""
     return min(states, key=_ORDER.index, default=DayState.MISSING)

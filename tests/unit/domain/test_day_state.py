@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from tokengov_pipelines.domain.day_state import DayState, day_state, end_of, least
+from tokengov_pipelines.domain.day_state import DayState, day_state, end_of, final_from, least
 
 DAY = dt.date(2026, 10, 28)
 
@@ -39,3 +39,7 @@ def test_a_day_is_known_as_well_as_its_least_known_source() -> None:
     assert least([DayState.SETTLED, DayState.PARTIAL, DayState.COMPLETE]) is DayState.PARTIAL
     assert least([DayState.SETTLED, DayState.SETTLED]) is DayState.SETTLED
     assert least([]) is DayState.MISSING
+
+
+def test_a_providers_figures_are_provisional_for_thirty_days() -> None:
+    assert final_from(dt.date(2026, 10, 1), 30) == dt.date(2026, 11, 1)
