@@ -26,8 +26,8 @@ from tokengov_pipelines.demo.incidents import LOG_END
 DAY = LOG_END - dt.timedelta(days=1)
 """The day that is measured; history is the days before it."""
 
-TOLERANCE = 0.02
-"""Bytes may differ by this much: the warehouse's own directory of its tables grows a little with history."""
+TOLERANCE = 0.05
+"""Bytes may differ by this much: DuckDB's directory of its tables grows with history, measured at 8 kB a day."""
 
 
 @dataclass(frozen=True)
