@@ -26,7 +26,7 @@ from tokengov_pipelines.demo.incidents import LOG_END
 DAY = LOG_END - dt.timedelta(days=1)
 """The day that is measured; history is the days before it."""
 
-TOLERANCE = 0.05
+TOLERANCE = 0.02
 """Bytes may differ by this much: DuckDB's directory of its tables grows with history, measured at 8 kB a day."""
 
 

@@ -368,7 +368,11 @@ def test_vanished_rows_and_days_are_emptied(home: Home) -> None:
             0,
             pa.decimal128(38, 12),
         )
-    for table in ("intermediate.int_calls__grouped", "marts.fct_usage_daily"):
+    for table in (
+        "intermediate.int_calls__grouped",
+        "intermediate.int_call_identities__attributed",
+        "marts.fct_usage_daily",
+    ):
         left = home.query(f"select distinct usage_date from {table} order by 1")
         assert left == [(dt.date(2026, 10, 15),), (dt.date(2026, 10, 18),)], table
     assert sum(row["logged_spend_usd"] for row in home.read("fct_spend_monthly")) == Decimal("0.5")

@@ -156,7 +156,8 @@ def test_the_months_close_or_hold_as_planned(home: Path) -> None:
     assert "2026-08 │ closed v1" in shown
     assert "2026-10 │ held" in shown
     assert "2026-10 is held, nothing was closed" in shown
-    assert "is unexplained" in shown
+    assert "3.90 of 469.67 USD is unexplained (0.83 %), status investigate" in shown
+    assert "1.76 of 51.53 USD is unexplained (3.42 %), status investigate" in shown
 
 
 def test_a_second_run_changes_no_byte_and_leaves_no_process(home: Path) -> None:
