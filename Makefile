@@ -53,10 +53,11 @@ sql: setup
 dbt-build: setup ## every model, test and unit test on an empty home
 	$(BIN)/python -m tests.dbt_build
 
-bench: setup ## extraction, close and daily build against their yardsticks (about 20 minutes, 5 GB of temporary files)
+bench: setup ## extraction, close, daily build and the rules against their yardsticks (about 20 minutes, 5 GB of temporary files)
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.close
 	$(BIN)/python -m benchmarks.daily
+	$(BIN)/python -m benchmarks.rules
 
 prices: setup ## say whether the checked-in price list is what genai-prices and the reviewed rows give
 	$(BIN)/python -m scripts.price_seed --check

@@ -17,7 +17,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.month import gather_month, held_back, open_ledger
+from assets.ledger import open_ledger
+from assets.month import gather_month, held_back
 from resources.expectations import KEYS_SUITE, TEAMS_SUITE, Suite, Validator, spend_logs_suite
 from resources.home import Home
 from resources.lake import Lake
@@ -26,6 +27,7 @@ from resources.tables import Tables
 SPEND_LOGS = dg.AssetKey(["raw", "litellm_spend_logs"])
 MONTHLY_SPEND = dg.AssetKey(["marts", "fct_spend_monthly"])
 CHARGEBACK = dg.AssetKey(["marts", "fct_chargeback_monthly"])
+RECONCILIATION = dg.AssetKey(["marts", "fct_reconciliation_monthly"])
 
 
 def all_checks(days: dg.DailyPartitionsDefinition, months: dg.MonthlyPartitionsDefinition) -> list[Any]:
@@ -188,7 +190,21 @@ def _month_checks(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetChecks
             "gap_is_within_tolerance",
             CHARGEBACK,
             {"status_blocked", "status_investigate"},
-            "What is not yet explained stays within the tolerance of rule 4.7; otherwise the close is held.",
+            "What no cause explains stays within the tolerance of rule 4.7; otherwise the close is held.",
+            blocking=False,
+        ),
+        close_check(
+            "every_match_is_sound",
+            RECONCILIATION,
+            {"match_error", "price_book_not_approved"},
+            "No match of the month has an error item: a day, a price or a name that is missing (Rules 4.1, 4.5).",
+            blocking=False,
+        ),
+        close_check(
+            "pricing_and_quantity_are_within_limit",
+            RECONCILIATION,
+            {"true_up_above_limit"},
+            "Pricing and quantity differences are each small against logged spend, or waived (Rule 6.1).",
             blocking=False,
         ),
         close_check(

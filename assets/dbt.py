@@ -14,6 +14,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 from resources.dbt import BuildControl, DbtWarehouse
 from resources.home import Home
 from resources.lake import Lake
+from resources.price_book import PRICE_BOOK_SCHEMAS
 
 SNAPSHOT_SOURCES = ("litellm_teams", "litellm_keys", "litellm_users", "litellm_deleted_keys", "litellm_deleted_teams")
 DIRECTORY_SOURCES = (
@@ -126,6 +127,7 @@ def _control(home: Home, lake: Lake, *, days: list[str], months: list[str]) -> B
     """The window of a build, and the files that are current for it: the days' logs, every snapshot, the directory."""
     installation = home.installation
     files = {name: lake.current_files(name) for name in (*SNAPSHOT_SOURCES, *DIRECTORY_SOURCES)}
+    files |= {name: lake.current_files(name) for name in PRICE_BOOK_SCHEMAS}
     files["litellm_spend_logs"] = lake.current_files("litellm_spend_logs", [f"day={day}" for day in days])
     return BuildControl(
         days=days,

@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.month import MonthView, gather_month, open_ledger
+from assets.ledger import open_ledger
+from assets.month import MonthView, gather_month
 from assets.unit_cost import UnitCost, gather_unit_cost, unit_cost_metadata
 from resources.home import Home
 from resources.lake import Lake
@@ -61,10 +62,15 @@ def finance_assets(
         kinds={"python", "parquet"},
         partitions_def=months,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[["marts", "fct_spend_monthly"], ["raw", "invoices"], ["raw", "directory_cost_centers"]],
+        deps=[
+            ["marts", "fct_spend_monthly"],
+            ["marts", "fct_reconciliation_monthly"],
+            ["raw", "invoices"],
+            ["raw", "directory_cost_centers"],
+        ],
         description=(
             "Every invoice of the month over cost centers, to the cent, as known now (Rule 6.1). What the log does not "
-            "explain stands in one named line at the central cost center."
+            "hold stands in one named line at the central cost center; its causes are in the reconciliation."
         ),
     )
     def fct_chargeback_monthly(
@@ -88,13 +94,15 @@ def finance_assets(
         deps=[
             ["marts", "fct_chargeback_monthly"],
             ["marts", "fct_usage_daily"],
+            ["marts", "fct_reconciling_items"],
+            ["marts", "fct_unproxied_keys"],
             ["raw", "directory_teams"],
             ["raw", "directory_users"],
             *pull_requests,
         ],
         description=(
-            "chargeback.csv, cost_per_pr.csv and control_totals.json as a draft (v0). "
-            "A closed month is never rewritten."
+            "chargeback.csv, reconciliation.csv, recon_items.csv, unproxied.csv, the waterfall pictures, "
+            "cost_per_pr.csv and control_totals.json as a draft (v0). A closed month is never rewritten."
         ),
     )
     def chargeback_pack(
@@ -155,6 +163,9 @@ def _content(view: MonthView, version: int, unit_cost: UnitCost | None) -> PackC
         invoices=view.invoices,
         sources=view.sources,
         unit_cost=unit_cost.rows if unit_cost else None,
+        reconciliations=view.findings.reconciliations,
+        items=view.findings.items,
+        unproxied=view.findings.keys,
     )
 
 

@@ -12,7 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from assets.ledger import open_ledger
+from assets.month_findings import MonthFindings, gather_findings
+from assets.month_reconciliation import match_month
 from resources.lake import Lake
+from resources.price_approvals import price_book_blocker
 from resources.readings import state_at
 from resources.tables import Tables
 from tokengov_pipelines.domain.attribution import Rung
@@ -27,8 +31,8 @@ from tokengov_pipelines.domain.chargeback import (
 )
 from tokengov_pipelines.domain.close import Blocker, CloseFacts, close_blockers, invoice_facts
 from tokengov_pipelines.domain.day_state import DayState
-from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
-from tokengov_pipelines.domain.reconciliation import Tolerances
+from tokengov_pipelines.domain.invoice import Invoice
+from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.pack.control_totals import SourceTotals
 from tokengov_pipelines.settings import Installation, Policy
@@ -39,7 +43,7 @@ USAGE = "marts/fct_usage_daily"
 
 @dataclass(frozen=True)
 class MonthView:
-    """One month as known now: its charge lines, what could not be charged, the facts of a close and the sources."""
+    """One month as known now: charge lines, what could not be charged, facts of a close, sources, reconciliations."""
 
     month: BillingMonth
     lines: tuple[ChargebackLine, ...]
@@ -47,18 +51,12 @@ class MonthView:
     invoices: tuple[InvoiceHeader, ...]
     facts: CloseFacts
     sources: tuple[SourceTotals, ...]
+    findings: MonthFindings
 
     def blockers(self, ledger: Ledger, codes: Iterable[str]) -> list[Blocker]:
         """What holds the close now, of the given kinds, with the waivers in force."""
         wanted = set(codes)
         return [blocker for blocker in close_blockers(self.facts, ledger.waivers(self.month)) if blocker.code in wanted]
-
-
-def open_ledger(installation: Installation) -> Ledger:
-    """The installation's ledger, with its tables in place."""
-    ledger = Ledger(installation.ledger_url, installation.settings.now)
-    ledger.upgrade()
-    return ledger
 
 
 def gather_month(
@@ -71,13 +69,16 @@ def gather_month(
     preparer: str = "",
     approver: str = "",
 ) -> MonthView:
-    """Read everything that is known of the month `key` and charge it as version `version`."""
+    """Read everything that is known of the month `key`, reconcile it, and charge it as version `version`."""
     month, policy = BillingMonth.parse(key), installation.policy
     spend_rows = tables.rows("fct_spend_monthly", [f"billing_month={month}"])
     screening, missing, empty = _screening(lake, tables, month)
     if not any(missing.values()) and not empty and not _same_calls(spend_rows, screening):
         missing[USAGE] = list(month.days())
-    invoices = _invoices(lake)
+    match = match_month(installation, lake, tables, month)
+    ledger = open_ledger(installation)
+    found = gather_findings(installation, lake, tables, ledger, match)
+    invoices = [_header(each) for each in match.invoices]
     lines, problems = charge_month(
         month,
         invoices,
@@ -91,7 +92,7 @@ def gather_month(
             )
             for row in spend_rows
         ],
-        _cost_centers(lake, month),
+        cost_centers_of(lake, month),
         ChargebackPolicy(
             suspense=policy.attribution.suspense,
             central=policy.attribution.central,
@@ -113,7 +114,9 @@ def gather_month(
         empty_days={PROXY_LOG: empty},
         logged=logged,
         invoices=[
-            invoice_facts(header, lines, policy.attribution.suspense, _tolerances(policy))
+            invoice_facts(
+                header, lines, policy.attribution.suspense, found.of_invoice(header.provider, header.invoice_id)
+            )
             for header in due
             if _is_charged(header, lines)
         ],
@@ -123,9 +126,11 @@ def gather_month(
         preparer=preparer,
         approver=approver,
         problems=problems,
-        controllers=_controllers(lake, month),
+        controllers=controllers_of(lake, month),
+        true_up_block_pct=policy.chargeback.true_up_block_pct,
+        unapproved_prices=price_book_blocker(ledger, lake),
     )
-    return MonthView(month, lines, problems, due, facts, _sources(month, lake, screening, due, policy))
+    return MonthView(month, lines, problems, due, facts, _sources(month, lake, screening, due, policy), found)
 
 
 def _screening(
@@ -193,18 +198,14 @@ def _table(lake: Lake, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _invoices(lake: Lake) -> list[InvoiceHeader]:
-    headers = {
-        (row["provider"], row["invoice_id"]): InvoiceHeader(
-            provider=row["provider"],
-            invoice_id=row["invoice_id"],
-            total=row["total_amount"],
-            currency=row["currency"],
-            period=InvoicePeriod(row["period_start_date"], row["period_end_date"]),
-        )
-        for row in _table(lake, "invoices")
-    }
-    return [headers[key] for key in sorted(headers)]
+def _header(invoice: Invoice) -> InvoiceHeader:
+    return InvoiceHeader(
+        provider=invoice.provider,
+        invoice_id=invoice.invoice_id,
+        total=invoice.total,
+        currency=invoice.currency,
+        period=invoice.period,
+    )
 
 
 def _in_force(rows: Iterable[Mapping[str, Any]], month: BillingMonth) -> list[Mapping[str, Any]]:
@@ -214,14 +215,16 @@ def _in_force(rows: Iterable[Mapping[str, Any]], month: BillingMonth) -> list[Ma
     return sorted(touching, key=lambda row: row["valid_from"])
 
 
-def _cost_centers(lake: Lake, month: BillingMonth) -> dict[str, CostCenter]:
+def cost_centers_of(lake: Lake, month: BillingMonth) -> dict[str, CostCenter]:
+    """The cost centers that are valid on a day of the month, by code, as they were last in it."""
     return {
         row["code"]: CostCenter(code=row["code"], name=row["name"], legal_entity=row["legal_entity"])
         for row in _in_force(_table(lake, "directory_cost_centers"), month)
     }
 
 
-def _controllers(lake: Lake, month: BillingMonth) -> frozenset[str]:
+def controllers_of(lake: Lake, month: BillingMonth) -> frozenset[str]:
+    """Names and e-mails of those who may sign as controller in the month (people.csv)."""
     people = _in_force(_table(lake, "directory_people"), month)
     controllers = [row for row in people if row["role"] == "controller"]
     return frozenset(row[field] for row in controllers for field in ("email", "name"))
@@ -229,11 +232,6 @@ def _controllers(lake: Lake, month: BillingMonth) -> frozenset[str]:
 
 def _is_charged(header: InvoiceHeader, lines: Iterable[ChargebackLine]) -> bool:
     return any((line.provider, line.invoice_id) == (header.provider, header.invoice_id) for line in lines)
-
-
-def _tolerances(policy: Policy) -> Tolerances:
-    recon = policy.recon
-    return Tolerances(recon.rounding_abs, recon.abs_floor, recon.rel, recon.cap, recon.block_multiple)
 
 
 def _sources(

@@ -11,12 +11,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import pyarrow.parquet as pq
 
-from resources.dbt import PROJECT_DIR
 from resources.notifier import Notifier
 from resources.store_probe import writable_folder
 from resources.warehouse import WarehouseBusyError, held_warehouse
@@ -29,7 +29,7 @@ LOW_FREE_BYTES: Final = 2_000_000_000
 OLDEST_PRICES_DAYS: Final = 180
 DAYS_OF_USAGE: Final = 7
 
-_PRICE_LIST: Final = PROJECT_DIR / "seeds" / PRICE_FILE
+_PRICE_LIST: Final = Path(str(resources.files("tokengov_pipelines"))) / "prices" / PRICE_FILE
 _GIGABYTE: Final = 1_000_000_000
 
 
@@ -93,9 +93,7 @@ def _disk(installation: Installation) -> Iterator[Finding]:
 # --- prices and alerts -----------------------------------------------------------------------------------------------
 
 
-def probe_prices(
-    installation: Installation, price_file: Path = PROJECT_DIR / "seeds" / PRICE_FILE
-) -> Iterator[Finding]:
+def probe_prices(installation: Installation, price_file: Path = _PRICE_LIST) -> Iterator[Finding]:
     """How old the price list is, and which models of the newest usage it does not price (Rule 12.4)."""
     today = installation.settings.today()
     try:
@@ -136,7 +134,8 @@ def _unpriced(installation: Installation, today: dt.date) -> Iterator[Finding]:
         named = sorted(calls, key=lambda name: (-calls[name], name))
         more = f" and {len(named) - 5} more" if len(named) > 5 else ""
         text = f"{sum(calls.values())} calls since {days[-1]} have no price: {', '.join(named[:5])}{more}."
-        fix = "add the model to model_aliases.csv or its price to price_list.csv (two people, Rule 12.4)."
+        where = "prices/model_aliases.csv or prices/contract_prices.csv"
+        fix = f"add it to {where}, then tokengov prices approve (Rule 12.4)."
         yield warning("prices", "models in use", text, fix)
     else:
         yield ok("prices", "models in use", f"every model used since {days[-1]} has a price.")

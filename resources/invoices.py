@@ -6,13 +6,14 @@ file (`resources.invoice_files`, `tokengov_pipelines.domain.invoice`), storing t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import dagster as dg
 import pyarrow as pa
 
 from resources.invoice_files import InvoiceError, check_invoice_files, read_invoice_folder
-from tokengov_pipelines.domain.invoice import FORM, QUANTITY_SCALE, Invoice
+from tokengov_pipelines.domain.invoice import FORM, QUANTITY_SCALE, Invoice, InvoiceLine
 from tokengov_pipelines.domain.money import round_posting
 
 _AMOUNT: Final = pa.decimal128(18, 2)
@@ -120,3 +121,48 @@ def _rows(invoice: Invoice) -> list[dict[str, Any]]:
         }
         for line in sorted(invoice.lines, key=lambda line: line.line_no)
     ]
+
+
+def invoices_of(table: pa.Table) -> list[Invoice]:
+    """The invoices of a table of `INVOICES_SCHEMA`, as they were loaded; ordered by provider and invoice_id."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        found.setdefault((row["provider"], row["invoice_id"]), []).append(row)
+    return [_invoice(rows) for _, rows in sorted(found.items())]
+
+
+def _invoice(rows: list[dict[str, Any]]) -> Invoice:
+    header = rows[0]
+    return Invoice(
+        source_file=header["source_file"],
+        provider=header["provider"],
+        account=header["account"],
+        invoice_id=header["invoice_id"],
+        invoice_date=header["invoice_date"],
+        period_start=header["period_start_date"],
+        period_last_day=header["period_last_date"],
+        currency=header["currency"],
+        lines=tuple(_line(row) for row in sorted(rows, key=lambda row: row["line_no"])),
+        lines_total=header["lines_total_amount"],
+        credits_total=header["credits_total_amount"],
+        tax_total=header["tax_total_amount"],
+        total=header["total_amount"],
+    )
+
+
+def _line(row: dict[str, Any]) -> InvoiceLine:
+    price = row["unit_price_per_mtok"]
+    return InvoiceLine(
+        line_no=row["line_no"],
+        kind=row["kind"],
+        amount=row["line_amount"],
+        description=row["description"],
+        model=row["model"],
+        token_type=row["token_type"],
+        service_tier=row["service_tier"],
+        workspace=row["workspace"],
+        quantity=row["quantity"],
+        unit=row["unit"],
+        unit_price_per_mtok=Decimal(price) if price else None,
+        original_invoice_id=row["original_invoice_id"],
+    )

@@ -1,8 +1,8 @@
 """Sending messages through Apprise: Slack, Teams, e-mail, webhooks and whatever else an Apprise URL names.
 
 Belongs here: reading the URLs, sending one message to one of them within a time limit, and words about a failure that
-hold no secret. Does not belong here: what is sent and when (`domain.alert`, `tokengov_pipelines.alerting`), retries
-(`ledger.alerts`).
+hold no secret. Does not belong here: what is sent and when (`domain.alert`, `domain.alert_messages`,
+`tokengov_pipelines.alerting`), retries (`ledger.alerts`).
 
 A URL is a secret as a whole: tokens are found in place of host, path and query. Outside this module a transport is a
 label, its scheme and a short hash (`slack:1f0c9a3e`). Apprise's own log lines never leave this module unredacted.
@@ -19,11 +19,22 @@ from urllib.parse import unquote
 
 import dagster as dg
 
-from tokengov_pipelines.domain.alert import Message, Severity
+from tokengov_pipelines.domain.alert import Severity
+from tokengov_pipelines.domain.alert_messages import Message
 from tokengov_pipelines.settings import ALERT_URLS_VARIABLE
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://.")
 _HARMLESS = frozenset({"http", "https", "mail", "mailto", "mailtos", "json", "jsons", "slack", "xml", "to", "from"})
+
+_KINDS = {
+    None: "success",
+    Severity.INFO: "info",
+    Severity.WARNING: "warning",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "failure",
+    Severity.ERROR: "failure",
+    Severity.PAGE: "failure",
+}  # Apprise's words
 
 
 class NotifierError(RuntimeError):
@@ -90,7 +101,6 @@ def _send(url: str, message: Message, outcome: list[str], secrets: list[str]) ->
     """Send in a thread of its own; `outcome` is emptied only when the transport has taken the message."""
     import apprise  # at first use: it is no business of a run that sends nothing
 
-    kinds = {None: "success", Severity.WARNING: "warning", Severity.ERROR: "failure"}
     with _overheard() as words:
         # Without pictures and links of Apprise's own site.
         asset = apprise.AppriseAsset(
@@ -105,7 +115,7 @@ def _send(url: str, message: Message, outcome: list[str], secrets: list[str]) ->
         taken = sender.notify(
             title=message.title,
             body=message.body,
-            notify_type=apprise.NotifyType(kinds[message.severity]),
+            notify_type=apprise.NotifyType(_KINDS[message.severity]),
             body_format=apprise.NotifyFormat.TEXT,
         )
     outcome[:] = [] if taken else [_redacted(each, secrets) for each in words] or ["it was refused without a word"]

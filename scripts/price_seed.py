@@ -1,11 +1,12 @@
-"""The price seed: `dbt_project/seeds/price_list.csv` and `model_aliases.csv` from genai-prices and two reviewed files.
+"""The price list: `prices/price_list.csv` and `model_aliases.csv` of the package, from genai-prices and reviewed files.
 
     python -m scripts.price_seed            write both files
     python -m scripts.price_seed --check    write nothing; 1 and the first differences when a file is not what comes out
 
 Belongs here: which models are listed, how the package's conditional prices become dated rows, and what is said about a
 price that the package does not date. Does not belong here: what a sound book is (`tokengov_pipelines.domain.pricing`,
-which checks the result), corrections of single prices (`reviewed_prices.csv`) and names (`reviewed_aliases.csv`).
+which checks the result), corrections of single prices (`reviewed_prices.csv`) and names (`reviewed_aliases.csv`), what
+a geography costs (`prices/geo_factors.csv`, written by hand: the package ignores geographies).
 
 The package answers for every day and tier, now and then by falling back in silence. Here the column `source` says on
 what each price stands:
@@ -20,6 +21,10 @@ what each price stands:
 - `reviewed: ...`: corrected by hand, for the reason given.
 
 Flex, priority and fast before their record have no row: they were no fixed share, and nothing stands in for them.
+
+Of the models that hear or speak OpenAI's are listed, with text and audio prices, because its reports count audio apart.
+A proxy counts audio as input and output: for these models the difference nets in the mix of rule 4.2. Models that take
+images beside it have a third price that nobody counts, and stay out.
 """
 
 import argparse
@@ -39,24 +44,28 @@ from genai_prices.data import providers as package_providers
 from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, Provider, StartDateConstraint, TieredPrices
 
 from tokengov_pipelines.domain.intervals import Interval
-from tokengov_pipelines.domain.pricing import (
+from tokengov_pipelines.domain.price_files import (
     ALIAS_COLUMNS,
-    ALIAS_FILE,
     PRICE_COLUMNS,
-    PRICE_FILE,
-    PRICED_UNITS,
     SLUG_FILE,
-    Alias,
-    PriceRow,
-    band_label,
     load_book,
     overlay,
     read_aliases,
     read_prices,
 )
+from tokengov_pipelines.domain.pricing import (
+    ALIAS_FILE,
+    GEO_FILE,
+    PRICE_FILE,
+    PRICED_UNITS,
+    Alias,
+    PriceRow,
+    band_label,
+)
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
-SEEDS: Final = REPOSITORY / "dbt_project" / "seeds"
+PRICES: Final = REPOSITORY / "tokengov_pipelines" / "prices"
+SLUGS: Final = REPOSITORY / "dbt_project" / "seeds" / SLUG_FILE
 REVIEWED_PRICES: Final = Path(__file__).with_name("reviewed_prices.csv")
 REVIEWED_ALIASES: Final = Path(__file__).with_name("reviewed_aliases.csv")
 
@@ -79,6 +88,12 @@ PRICE_KEYS: Final = {
     "web_search_requests": "web_searches_kcount",
 }
 BEGINNING: Final = dt.date(1900, 1, 1)
+
+AUDIO_PRICE_KEYS: Final = {
+    "input_audio": "input_audio_mtok",
+    "cache_read_audio": "cache_audio_read_mtok",
+    "output_audio": "output_audio_mtok",
+}
 
 # Not text for text: their tokens have prices of their own that a proxy's token counts do not tell apart.
 OTHER_MEDIA: Final = frozenset(
@@ -110,12 +125,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args(arguments).check
     wanted = seed_files()
-    changed = [name for name, text in wanted.items() if not _is_same(SEEDS / name, text)]
+    changed = [name for name, text in wanted.items() if not _is_same(PRICES / name, text)]
     if not check:
         for name in changed:
-            (SEEDS / name).write_text(wanted[name], encoding="utf-8")
+            (PRICES / name).write_text(wanted[name], encoding="utf-8")
     for name in changed if check else ():
-        before = (SEEDS / name).read_text(encoding="utf-8") if (SEEDS / name).exists() else ""
+        before = (PRICES / name).read_text(encoding="utf-8") if (PRICES / name).exists() else ""
         lines = difflib.unified_diff(
             before.splitlines(), wanted[name].splitlines(), "checked in", "generated", "", "", 0
         )
@@ -143,7 +158,8 @@ def seed_files() -> dict[str, str]:
         PRICE_FILE: _csv(PRICE_COLUMNS, [_price_cells(row) for row in prices]),
         ALIAS_FILE: _csv(ALIAS_COLUMNS, [[alias.alias, alias.provider, alias.model] for alias in aliases]),
     }
-    _, found = load_book(files[PRICE_FILE].encode(), files[ALIAS_FILE].encode(), (SEEDS / SLUG_FILE).read_bytes())
+    made = [files[name].encode() for name in (PRICE_FILE, ALIAS_FILE)]
+    _, found = load_book(*made, SLUGS.read_bytes(), (PRICES / GEO_FILE).read_bytes())
     if problems or alias_problems or found:
         message = "the seed would be no sound book:\n" + "\n".join(
             str(problem) for problem in [*problems, *alias_problems, *found][:20]
@@ -160,9 +176,19 @@ def package_version() -> str:
 def _listed_models() -> Iterator[tuple[Provider, ModelInfo]]:
     for provider in package_providers:
         for model in provider.models if provider.id in PROVIDERS else ():
-            words = set(model.id.replace(":", "-").split("-"))
-            if model.id not in UNLISTED and not words & OTHER_MEDIA and _sells_text(model):
+            if model.id not in UNLISTED and _units(provider, model):
                 yield provider, model
+
+
+def _units(provider: Provider, model: ModelInfo) -> tuple[str, ...]:
+    """What is listed of a model: text and searches, with audio where OpenAI sells it by the token, or nothing."""
+    if not _sells_text(model):
+        return ()
+    if not set(model.id.replace(":", "-").split("-")) & OTHER_MEDIA:
+        return tuple(PRICE_KEYS)
+    prices = model.get_prices(_noon(BEGINNING))
+    hears = any(getattr(prices, key) is not None for key in AUDIO_PRICE_KEYS.values())
+    return PRICED_UNITS if provider.id == "openai" and hears and prices.input_image_mtok is None else ()
 
 
 def _sells_text(model: ModelInfo) -> bool:
@@ -176,7 +202,7 @@ def _listed_prices() -> list[PriceRow]:
         for tier in TIERS:
             days = _days_of_change(provider.id, model, tier)
             dated = [(day, _figures(provider.id, model, tier, day)) for day in days]
-            for name in PRICED_UNITS:
+            for name in _units(provider, model):
                 by_day = [(day, figures.get(name)) for day, figures in dated]
                 rows += _rows_of(provider.id, model.id, name, tier, by_day)
     return rows
@@ -220,10 +246,11 @@ def _figures(provider: str, model: ModelInfo, tier: str, day: dt.date) -> dict[s
     variants = _variants(provider, model, tier)
     active = [variant for variant in variants if variant.constraint is None or variant.constraint.active(_noon(day))]
     if active:
+        keys = PRICE_KEYS | AUDIO_PRICE_KEYS
         own = {key for variant in active for key, value in vars(variant.prices).items() if value is not None}
         priced = _by_type(model.get_prices(_noon(day), _context(provider, tier)))
         return {
-            name: Figure(bands, stated if PRICE_KEYS[name] in own else "genai-prices:same-as-standard")
+            name: Figure(bands, stated if keys[name] in own else "genai-prices:same-as-standard")
             for name, bands in priced.items()
         }
     return _batch_before_the_record(provider, model, variants, standard) if tier == "batch" else {}
@@ -266,7 +293,7 @@ def _halved(bands: tuple[tuple[int, Decimal], ...]) -> tuple[tuple[int, Decimal]
 def _by_type(prices: ModelPrice) -> dict[str, tuple[tuple[int, Decimal], ...]]:
     """USD per million by token type: ((0, base), (200000, above), ...)."""
     found = {}
-    for name, key in PRICE_KEYS.items():
+    for name, key in (PRICE_KEYS | AUDIO_PRICE_KEYS).items():
         value = getattr(prices, key)
         if isinstance(value, TieredPrices):
             found[name] = ((0, value.base), *((tier.start, tier.price) for tier in value.tiers))

@@ -145,7 +145,10 @@ def copy_database(url: str) -> str:
 
 
 def insert_three_calls_a_day(url: str, first: str, last: str) -> None:
-    """1.30 USD a day: 0.20 of team Shop and 0.60 of one of its people at openai, 0.50 of team Search at anthropic."""
+    """1.30 USD a day: 0.20 of team Shop and 0.60 of one of its people at openai, 0.50 of team Search at anthropic.
+
+    Each call costs what the price list says of its tokens.
+    """
     execute(
         url,
         """
@@ -155,8 +158,9 @@ def insert_three_calls_a_day(url: str, first: str, last: str) -> None:
         )
         select
             'call-' || to_char(day, 'YYYY-MM-DD') || '-' || n, 'acompletion', repeat(n::text, 64),
-            (array[0.2, 0.5, 0.6])[n], 120, 100, 20, day + n * interval '6 hours', day + n * interval '6 hours',
-            (array['gpt-4o', 'claude-sonnet-4-6', 'gpt-4o'])[n], (array['openai', 'anthropic', 'openai'])[n],
+            (array[0.2, 0.5, 0.6])[n], 100 + (array[19975, 49980, 59975])[n], 100, (array[19975, 49980, 59975])[n],
+            day + n * interval '6 hours', day + n * interval '6 hours',
+            (array['gpt-4o', 'claude-sonnet-5', 'gpt-4o'])[n], (array['openai', 'anthropic', 'openai'])[n],
             (array['team-shop', 'team-search', ''])[n], (array['', '', 'ana@example.com'])[n], 'success', 'False',
             day + n * interval '6 hours 1 minute', day + n * interval '6 hours 1 minute'
         from generate_series(%s::timestamp, %s::timestamp, interval '1 day') as day, generate_series(1, 3) as n
@@ -167,15 +171,20 @@ def insert_three_calls_a_day(url: str, first: str, last: str) -> None:
 
 
 def insert_call(url: str, request_id: str, started: str, spend: object, **columns: object) -> None:
-    """One successful call of team Shop at openai; `columns` say what is otherwise."""
+    """One successful call of team Shop at openai; `columns` say what is otherwise.
+
+    As many tokens as the price list sells for the spend: 100 of input at 2.50 a million, the rest of output at 10.00.
+    """
+    is_priced = isinstance(spend, (int, float)) and spend >= 0.01
+    output = round((Decimal(str(spend)) - Decimal("0.00025")) * 100_000) if is_priced else 20
     row: dict[str, object] = {
         "request_id": request_id,
         "call_type": "acompletion",
         "api_key": "9" * 64,
         "spend": spend,
-        "total_tokens": 120,
+        "total_tokens": 100 + output,
         "prompt_tokens": 100,
-        "completion_tokens": 20,
+        "completion_tokens": output,
         "startTime": started,
         "endTime": started,
         "model": "gpt-4o",

@@ -1,8 +1,8 @@
 """From finished runs to alerts, and from alerts to messages: what sensors, command line and cron share.
 
 Belongs here: reading what a run says of its checks and of itself, handing that to the ledger, emptying the outbox.
-Does not belong here: the rule of opening and closing (`domain.alert`), keeping (`ledger.alerts`), sending
-(`resources.notifier`), when any of this happens (`sensors`, `runner`).
+Does not belong here: the rule of opening and closing (`domain.alert`), words (`domain.alert_messages`), keeping
+(`ledger.alerts`), sending (`resources.notifier`), when any of this happens (`sensors`, `runner`).
 """
 
 import datetime as dt
@@ -29,11 +29,10 @@ from tokengov_pipelines.domain.alert import (
     Condition,
     Severity,
     Transition,
-    closing_message,
-    opening_message,
     split_span,
     stale_conditions,
 )
+from tokengov_pipelines.domain.alert_messages import message_of
 from tokengov_pipelines.ledger.errors import LedgerError
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.settings import Installation, Settings
@@ -103,9 +102,9 @@ def deliver_alerts(
         delivery = ledger.alerts.claim(transports, clock())
         if delivery is None:
             break
-        compose = opening_message if delivery.event == "opened" else closing_message
+        message = message_of(delivery.event, delivery.alert, installation_name(home))
         try:
-            notifier.send(delivery.transport, compose(delivery.alert, installation_name(home)))
+            notifier.send(delivery.transport, message)
         except NotifierError as error:
             ledger.alerts.record_failure(delivery, str(error), clock())
             report.failures.append(str(error))

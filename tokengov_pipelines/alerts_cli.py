@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tokengov_pipelines.domain.alert import Alert, Message, Severity, duration
+from tokengov_pipelines.domain.alert import Alert, Severity, duration
+from tokengov_pipelines.domain.alert_messages import Message
+from tokengov_pipelines.domain.money import round_posting
 from tokengov_pipelines.settings import (
     ALERT_URLS_VARIABLE,
     HOME_VARIABLE,
@@ -34,6 +36,16 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
 ]
+
+
+_STYLES = {
+    Severity.INFO: "blue",
+    Severity.WARNING: "yellow",
+    Severity.MEDIUM: "yellow",
+    Severity.HIGH: "red",
+    Severity.ERROR: "red",
+    Severity.PAGE: "bold red",
+}
 
 
 @contextmanager
@@ -133,19 +145,44 @@ def close(
     _say(f"closed {alert.id}: {alert.title}")
 
 
+@app.command()
+def ack(
+    number: Annotated[int, typer.Argument(help="The alert's number in the list.")],
+    by: Annotated[str, typer.Option(help="Who takes it on (a name).")],
+    home: HomeOption = None,
+) -> None:
+    """Take an open alert on: it is not recalled every day any more, and told again when it has doubled."""
+    with _opened(home) as (_, ledger):
+        alert = ledger.alerts.acknowledge(number, by=by, at=dt.datetime.now(dt.UTC))
+    _say(f"acknowledged {alert.id}: {alert.title}")
+
+
 def _print_alerts(title: str, alerts: Sequence[Alert]) -> None:
-    table = Table("no.", "severity", "since", "lasts", "what", title=title, title_justify="left")
+    table = Table(
+        "no.", "severity", "amount", "since", "lasts", "told", "what and for whom", title=title, title_justify="left"
+    )
     for alert in alerts:
         end = alert.closed_at or dt.datetime.now(dt.UTC)
-        how = f"\nClosed by hand: {alert.closed_by}" if alert.closed_by else ""
         table.add_row(
             str(alert.id),
-            Text(alert.severity, style="red" if alert.severity is Severity.ERROR else "yellow"),
+            Text(alert.severity, style=_STYLES[alert.severity]),
+            "" if alert.amount is None else f"{round_posting(alert.amount):,}",
             f"{alert.opened_at:%Y-%m-%d %H:%M}Z",
             duration(end - alert.opened_at),
-            Text.assemble((alert.title, "bold"), f"\n{alert.text}{how}"),
+            str(alert.told),
+            Text.assemble((alert.title, "bold"), *(f"\n{line}" for line in _lines(alert))),
         )
     Console().print(table)
+
+
+def _lines(alert: Alert) -> Iterator[str]:
+    if alert.owner:
+        yield f"For: {alert.owner}."
+    yield alert.text
+    if alert.acknowledged_by and alert.acknowledged_at:
+        yield f"Acknowledged by {alert.acknowledged_by}, {alert.acknowledged_at:%Y-%m-%d %H:%M}Z."
+    if alert.closed_by:
+        yield f"Closed by hand: {alert.closed_by}"
 
 
 def _print_deliveries(owed: "Sequence[Delivery]", transports: Sequence[str]) -> None:

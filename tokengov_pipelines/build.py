@@ -11,14 +11,19 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import all_checks
+from assets.claude_code import claude_code_assets
+from assets.cloud_bills import cloud_bill_assets, cloud_bill_checks
 from assets.dbt import dbt_model_assets
 from assets.finance import finance_assets
+from assets.price_book import price_book_assets
 from assets.price_checks import price_checks
 from assets.provider_checks import provider_checks
 from assets.providers import provider_assets
 from assets.pull_requests import pull_request_assets
 from assets.raw import raw_assets
+from assets.reconciliation import reconciliation_assets
 from resources.anthropic import AnthropicReports
+from resources.cloud_bills import CloudBillFolder
 from resources.dbt import DbtWarehouse, manifest_path
 from resources.directory import OrgDirectory
 from resources.github import GitHubPullRequests
@@ -28,6 +33,7 @@ from resources.lake import Lake
 from resources.litellm import LiteLLMPostgres
 from resources.notifier import Notifier
 from resources.openai import OpenAIReports
+from resources.price_book import PriceBookFiles
 from resources.readings import newest_readings
 from resources.tables import Tables
 from tokengov_pipelines.jobs import all_jobs
@@ -85,6 +91,13 @@ def default_resources(installation: Installation) -> dict[str, Any]:
         "invoice_folder": InvoiceFolder(
             url=installation.resolve(settings.invoices.url), functional_currency=policy.money.functional_currency
         ),
+        "cloud_bill_folder": CloudBillFolder(
+            url=installation.resolve(settings.cloud_bills.url) if settings.cloud_bills else "",
+            token_units=settings.cloud_bills.token_units if settings.cloud_bills else {},
+        ),
+        "price_files": PriceBookFiles(
+            url=installation.resolve(settings.prices.url), may_be_absent="prices" not in settings.model_fields_set
+        ),
         "dbt": DbtWarehouse.at(installation.home, settings.warehouse_lock_seconds),
         "notifier": Notifier(),
     }
@@ -102,11 +115,15 @@ def build_defs(
         assets=[
             *raw_assets(days),
             *provider_assets(days),
+            *claude_code_assets(days),
+            *cloud_bill_assets(),
+            *price_book_assets(),
             *pull_request_assets(),
             *dbt_model_assets(manifest_path(), days, months),
+            *reconciliation_assets(days, months),
             *finance_assets(months, has_pull_requests=installation.settings.github is not None),
         ],
-        asset_checks=[*all_checks(days, months), *provider_checks(days), *price_checks(days)],
+        asset_checks=[*all_checks(days, months), *provider_checks(days), *price_checks(days), *cloud_bill_checks()],
         jobs=jobs,
         schedules=all_schedules(installation.settings, resources["lake"], jobs),
         sensors=all_sensors(installation.settings, newest_readings),

@@ -16,7 +16,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tokengov_pipelines import alerts_cli, doctor_cli, invoice_cli
+from tokengov_pipelines import (
+    alerts_cli,
+    cloud_bills_cli,
+    doctor_cli,
+    invoice_cli,
+    prices_cli,
+    reconciliation_cli,
+    unproxied_cli,
+)
 from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.money import usd
 from tokengov_pipelines.domain.period import BillingMonth
@@ -32,6 +40,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(invoice_cli.app, name="invoice")
+app.add_typer(cloud_bills_cli.app, name="cloud-bill")
+app.add_typer(prices_cli.app, name="prices")
+app.add_typer(reconciliation_cli.app, name="recon")
+app.add_typer(unproxied_cli.app, name="unproxied")
 app.add_typer(alerts_cli.app, name="alerts")
 app.command("doctor")(doctor_cli.doctor)
 console = Console(file=sys.stdout)
@@ -132,7 +144,7 @@ def load_providers(
     last: Annotated[dt.datetime | None, typer.Argument(formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Read days of the providers' usage and cost reports, and their keys (the job `load_providers_job`)."""
+    """Read days of the providers' reports and keys, and match them with the log (the job `load_providers_job`)."""
     from tokengov_pipelines.jobs import LOAD_PROVIDERS
 
     _run(_installation(home), LOAD_PROVIDERS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
@@ -146,9 +158,17 @@ def load_pull_requests(home: HomeOption = None) -> None:
     _run(_installation(home), LOAD_PULL_REQUESTS)
 
 
+@app.command("load-cloud-bills")
+def load_cloud_bills(home: HomeOption = None) -> None:
+    """Read the bills of AWS, Google and Azure from their folder (the job `load_cloud_bills_job`)."""
+    from tokengov_pipelines.jobs import LOAD_CLOUD_BILLS
+
+    _run(_installation(home), LOAD_CLOUD_BILLS)
+
+
 @app.command()
 def prepare(month: Month, home: HomeOption = None) -> None:
-    """Prepare a month's chargeback as a draft (the job `prepare_month_job`)."""
+    """Reconcile a month and prepare its pack as a draft (the job `prepare_month_job`)."""
     from tokengov_pipelines.jobs import PREPARE_MONTH
 
     _run(_installation(home), PREPARE_MONTH, month)
@@ -175,7 +195,9 @@ def waive(
     reason: Annotated[str, typer.Option(help="Why this is acceptable; goes into the audit trail.")],
     requested_by: Annotated[str, typer.Option(help="Who asks (e-mail).")],
     approved_by: Annotated[str, typer.Option(help="Who approves; another person (e-mail).")],
-    provider: Annotated[str | None, typer.Option(help="Only for this provider (suspense, investigate).")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Only for this provider (suspense, investigate, true_up).")
+    ] = None,
     limit: Annotated[str | None, typer.Option(help="Up to this amount, for example 100.00.")] = None,
     home: HomeOption = None,
 ) -> None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from resources.cloud_bill_probe import probe_cloud_bills
+from resources.cloud_bills import CloudBillFolder
 from resources.directory import OrgDirectory
 from resources.directory_probe import probe_directory, probe_invoices
 from resources.github_probe import probe_github
@@ -99,6 +101,7 @@ def _probes(installation: Installation, patience: Patience) -> Iterator[tuple[st
             )
         ),
     )
+    yield "cloud bills", lambda: _cloud_bills(installation)
     yield "Anthropic", lambda: _anthropic(installation, now, patience)
     yield "OpenAI", lambda: _openai(installation, now, patience)
     yield "GitHub", lambda: _github(installation, patience)
@@ -138,6 +141,15 @@ def _directory(installation: Installation) -> OrgDirectory:
         central=attribution.central,
         max_successor_chain=attribution.max_successor_chain,
     )
+
+
+def _cloud_bills(installation: Installation) -> Iterator[Finding]:
+    section = installation.settings.cloud_bills
+    if section is None:
+        yield not_configured("cloud bills", "tokengov.yaml has no section cloud_bills.")
+    else:
+        folder = CloudBillFolder(url=installation.resolve(section.url), token_units=section.token_units)
+        yield from probe_cloud_bills(folder, installation.settings.today())
 
 
 def _anthropic(installation: Installation, now: dt.datetime, patience: Patience) -> Iterator[Finding]:

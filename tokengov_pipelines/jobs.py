@@ -7,9 +7,12 @@ Jobs run in one process: a small daily run is dominated by process starts, not b
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from resources.price_book import PRICE_BOOK_SCHEMAS
+
 LOAD_DAYS = "load_days_job"
 LOAD_PROVIDERS = "load_providers_job"
 LOAD_PULL_REQUESTS = "load_pull_requests_job"
+LOAD_CLOUD_BILLS = "load_cloud_bills_job"
 PREPARE_MONTH = "prepare_month_job"
 CLOSE_MONTH = "close_month_job"
 
@@ -28,18 +31,30 @@ def all_jobs(
     daily_models = dg.AssetSelection.tag("daily", "")
     provider_models = dg.AssetSelection.tag("provider_daily", "")
     monthly_models = dg.AssetSelection.tag("monthly", "")
-    finance = dg.AssetSelection.assets(["marts", "fct_chargeback_monthly"], ["finance", "chargeback_pack"])
+    prices = dg.AssetSelection.assets(*(["raw", name] for name in PRICE_BOOK_SCHEMAS))
+    reconciled_days = dg.AssetSelection.assets(
+        ["marts", "fct_reconciliation_daily"], ["marts", "fct_reconciliation_cells_daily"]
+    )
+    reconciled_months = dg.AssetSelection.assets(
+        ["marts", "fct_reconciliation_monthly"], ["marts", "fct_reconciling_items"], ["marts", "fct_unproxied_keys"]
+    )
+    finance = reconciled_months | dg.AssetSelection.assets(
+        ["marts", "fct_chargeback_monthly"], ["finance", "chargeback_pack"]
+    )
     close = dg.AssetSelection.assets(["finance", "closed_month"])
     return [
         dg.define_asset_job(
             LOAD_DAYS,
-            selection=proxy | directory | daily_models,
+            selection=proxy | directory | prices | daily_models,
             description="Read the proxy's log and entities and the org directory, and rebuild the days' usage.",
         ),
         dg.define_asset_job(
             LOAD_PROVIDERS,
-            selection=providers | provider_models,
-            description="Read the providers' reports and key lists, and rebuild the days' provider facts.",
+            selection=providers | prices | provider_models | reconciled_days,
+            description=(
+                "Read the providers' reports and key lists, rebuild the days' provider facts, and match them with "
+                "the log."
+            ),
         ),
         dg.define_asset_job(
             LOAD_PULL_REQUESTS,
@@ -47,13 +62,18 @@ def all_jobs(
             description="Read the merged pull requests that changed since the last reading, and the org directory.",
         ),
         dg.define_asset_job(
+            LOAD_CLOUD_BILLS,
+            selection=dg.AssetSelection.assets(["raw", "cloud_charges"], ["raw", "cloud_bill_controls"]),
+            description="Read the clouds' bills from their folder; a period that was written anew is replaced.",
+        ),
+        dg.define_asset_job(
             PREPARE_MONTH,
-            selection=invoices | directory | monthly_models | finance,
-            description="Read the invoices and prepare the month's chargeback as a draft; closed months stay closed.",
+            selection=invoices | directory | prices | monthly_models | finance,
+            description="Read the invoices, reconcile the month, draft its pack; closed months stay closed.",
         ),
         dg.define_asset_job(
             CLOSE_MONTH,
-            selection=invoices | directory | monthly_models | finance | close,
+            selection=invoices | directory | prices | monthly_models | finance | close,
             description="Prepare the month, test the preconditions of a close, seal it. Needs preparer and approver.",
         ),
     ]

@@ -16,7 +16,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from resources.lake import Lake
 from resources.readings import PROXY_LOG, configured_reports, first_incomplete
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.jobs import LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH
+from tokengov_pipelines.jobs import LOAD_CLOUD_BILLS, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH
 from tokengov_pipelines.settings import Settings
 
 ONE_DAY = dt.timedelta(days=1)
@@ -138,6 +138,19 @@ def all_schedules(
         return dg.RunRequest(run_key=f"pull_requests:{today_of(context)}")
 
     @dg.schedule(
+        name=f"{LOAD_CLOUD_BILLS}_daily",
+        job=by_name[LOAD_CLOUD_BILLS],
+        cron_schedule=f"50 {hour} * * *",
+        execution_timezone="UTC",
+        default_status=status,
+        description="Reads the clouds' bills, which are written anew until their period is final.",
+    )
+    def load_cloud_bills_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if settings.cloud_bills is None:
+            return dg.SkipReason("no cloud bills are configured in tokengov.yaml")
+        return dg.RunRequest(run_key=f"cloud_bills:{today_of(context)}")
+
+    @dg.schedule(
         name=f"{PREPARE_MONTH}_monthly",
         job=by_name[PREPARE_MONTH],
         cron_schedule=f"0 {hour + 1} {settings.schedules.monthly_day} * *",
@@ -156,5 +169,6 @@ def all_schedules(
         load_days_monthly,
         load_providers_daily,
         load_pull_requests_daily,
+        load_cloud_bills_daily,
         prepare_month_monthly,
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -66,6 +66,21 @@ class InvoiceSettings(_Strict):
     url: str = "invoices"
 
 
+class PriceSettings(_Strict):
+    """The folder of contract prices and additional model names (any fsspec URL; relative to the home)."""
+
+    url: str = "prices"
+
+
+class CloudBillSettings(_Strict):
+    """The drop folder of the clouds' bills (any fsspec URL; relative to the home), a sub-folder a source."""
+
+    url: str = "cloud_bills"
+    token_units: dict[str, int] = Field(
+        default_factory=dict, description="tokens in a unit that does not say so itself, such as Units: 1000000"
+    )
+
+
 class AnthropicSettings(_Strict):
     """Anthropic's usage and cost reports and key lists. The admin key is a secret: environment only."""
 
@@ -73,6 +88,9 @@ class AnthropicSettings(_Strict):
     base_url: str = "https://api.anthropic.com"
     report: Literal["analytics", "legacy"] = Field(
         default="analytics", description="which generation of report endpoints the organisation has"
+    )
+    claude_code: bool = Field(
+        default=False, description="read Claude Code analytics (data about persons) as evidence of bypass (Rule 5.1)"
     )
     reread_days: int = Field(default=35, ge=1, le=365, description="trailing days each daily run re-reads (Rule 2.3)")
 
@@ -129,6 +147,8 @@ class Settings(_Strict):
     alerts: AlertSettings = AlertSettings()
     directory: DirectorySettings = DirectorySettings()
     invoices: InvoiceSettings = InvoiceSettings()
+    prices: PriceSettings = PriceSettings()
+    cloud_bills: CloudBillSettings | None = Field(default=None, description="absent: this source is not configured")
     schedules: ScheduleSettings = ScheduleSettings()
 
     def today(self) -> dt.date:
@@ -162,8 +182,10 @@ class AttributionPolicy(_Strict):
 
 
 class ReconPolicy(_Strict):
-    """Rule 4.7."""
+    """Rule 4."""
 
+    billing_mode: Literal["invoice", "prepaid"] = "invoice"
+    rounding_tol_per_line: Decimal = Decimal("0.005")
     rounding_abs: Decimal = Decimal("0.05")
     abs_floor: Decimal = Decimal("1.00")
     rel: Decimal = Decimal("0.005")
@@ -171,10 +193,45 @@ class ReconPolicy(_Strict):
     block_multiple: int = Field(default=3, ge=1)
 
 
+class PricingPolicy(_Strict):
+    """Rule 4.1: the price book. Nothing stands in for a missing price unless it is named here."""
+
+    fallback_tiers: tuple[str, ...] = Field(
+        default=(), description="tiers whose standard price stands in where they have none, marked as fallback"
+    )
+
+
+class AlertPolicy(_Strict):
+    """Rules 4.7, 4.8, 5.4: when a component of the gap is somebody's alarm."""
+
+    unproxied_pct: Decimal = Decimal("1.0")
+    unproxied_day_usd: Decimal = Decimal("100.00")
+    unpriced_rows_pct: Decimal = Decimal("0.1")
+    unpriced_usd: Decimal = Decimal("25.00")
+    provider_rate_pct: Decimal = Decimal("0.5")
+    quantity_pct: Decimal = Decimal("1.0")
+    credits_expiry_days: int = Field(default=60, ge=1)
+    item_min_usd: Decimal = Decimal("1.00")
+    write_off_controller_usd: Decimal = Decimal("100.00")
+    coverage_target_pct: Decimal = Decimal("98.0")
+
+
+class UnproxiedPolicy(_Strict):
+    """Rule 5: spend that bypassed the proxy."""
+
+    provider_key_decides: Literal["key_id", "key_id_else_project"] = "key_id"
+    unproxied_value: Literal["actual", "list"] = "actual"
+    bypass_tol_abs: Decimal = Decimal("1.00")
+    bypass_tol_rel: Decimal = Decimal("0.10")
+    exception_max_days: int = Field(default=90, ge=1, le=90)
+    action_due_days: int = Field(default=14, ge=1, description="days from first seen until the action is due")
+
+
 class ChargebackPolicy(_Strict):
     """Rule 6."""
 
     mode: Literal["showback", "chargeback"] = "showback"
+    true_up_block_pct: Decimal = Field(default=Decimal("2.0"), description="of the logged direct spend (Rule 6.1)")
 
 
 class CostPerPrPolicy(_Strict):
@@ -204,10 +261,37 @@ class Policy(_Strict):
     money: MoneyPolicy = MoneyPolicy()
     attribution: AttributionPolicy = AttributionPolicy()
     recon: ReconPolicy = ReconPolicy()
+    pricing: PricingPolicy = PricingPolicy()
+    alerts: AlertPolicy = AlertPolicy()
+    unproxied: UnproxiedPolicy = UnproxiedPolicy()
     chargeback: ChargebackPolicy = ChargebackPolicy()
     cost_per_pr: CostPerPrPolicy = CostPerPrPolicy()
     period: PeriodPolicy = PeriodPolicy()
     controls: ControlsPolicy = ControlsPolicy()
+    providers: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {"openai": {"provider_key_decides": "key_id_else_project"}},
+        description="leaves of recon, alerts and unproxied that differ for one provider",
+    )
+
+    @model_validator(mode="after")
+    def _overrides_are_known(self) -> "Policy":
+        for provider in self.providers:
+            self.of_provider(provider)
+        return self
+
+    def of_provider(self, provider: str) -> "Policy":
+        """The policy with the provider's own leaves in place (rule book 0.2: those marked *)."""
+        own = dict(self.providers.get(provider, {}))
+        changed = {}
+        for group in ("recon", "alerts", "unproxied"):
+            section = getattr(self, group)
+            mine = {name: own.pop(name) for name in list(own) if name in type(section).model_fields}
+            if mine:
+                changed[group] = type(section).model_validate(section.model_dump() | mine)
+        if own:
+            message = f"{', '.join(sorted(own))}: no leaf of that name may be set for one provider"
+            raise ValueError(message)
+        return self.model_copy(update=changed)
 
     def sha256(self) -> str:
         """Hash of the policy in force (defaults included), so that a default that moves is a change of policy."""
@@ -222,6 +306,7 @@ class Policy(_Strict):
             "max_successor_chain": self.attribution.max_successor_chain,
             "future_skew_max_seconds": self.controls.future_skew_max_seconds,
             "end_before_start_max_seconds": self.controls.end_before_start_max_seconds,
+            "fallback_tiers": list(self.pricing.fallback_tiers),
         }
 
 

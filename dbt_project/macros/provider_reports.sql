@@ -42,7 +42,7 @@
 {%- endmacro %}
 
 
-{#- Tiers as the price list spells them: lower case; default and auto are standard (rule 4.2). Null stays null. -#}
+{#- Tiers as the price book spells them: lower case; default and auto are standard (rule 4.2). Null stays null. -#}
 {% macro provider_tier(text) -%}
   case
     when lower({{ blank_to_null(text) }}) in ('default', 'auto') then 'standard'

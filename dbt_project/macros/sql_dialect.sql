@@ -86,3 +86,12 @@
 {% macro beginning_of_time() -%} date '1900-01-01' {%- endmacro %}
 
 {% macro end_of_time() -%} date '9999-12-31' {%- endmacro %}
+
+
+{#- 2026-10-01T12:00:00Z or another offset to UTC without a zone; null for anything that is no time. -#}
+{% macro rfc3339_to_utc(text) -%}
+  {%- if on_spark() -%} to_utc_timestamp(try_cast({{ text }} as timestamp), current_timezone())
+  {#- A cast to a timestamp without zone would drop the offset; the session's zone is UTC (profiles.yml). -#}
+  {%- else -%} cast(try_cast({{ text }} as timestamptz) as timestamp)
+  {%- endif -%}
+{%- endmacro %}

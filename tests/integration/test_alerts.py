@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from email import message_from_bytes
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,8 @@ from resources.readings import newest_readings
 from tests.dagster_server import free_port
 from tokengov_pipelines.alerting import conditions_of_run, deliver_alerts, record_run, tell_of_runs
 from tokengov_pipelines.alerts_cli import app
-from tokengov_pipelines.domain.alert import Condition, Message, Severity
+from tokengov_pipelines.domain.alert import Condition, Severity
+from tokengov_pipelines.domain.alert_messages import Message
 from tokengov_pipelines.ledger.errors import LedgerError
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.sensors import all_sensors
@@ -150,6 +152,20 @@ def observed(minutes: float, *, bad: bool, key: str = "run:load_days_job") -> Co
     return Condition(key, at, Severity.ERROR, "load_days_job failed", "down. Fix: start it.", bad=parts, run_id="run-1")
 
 
+def page(minutes: float, amount: str | None) -> Condition:
+    """Unproxied spend as a look at the month found it; None for none."""
+    return Condition(
+        "recon:unproxied:anthropic:acme:2026-10",
+        START + dt.timedelta(minutes=minutes),
+        Severity.PAGE,
+        "anthropic (acme) 2026-10: unproxied spend above its limit",
+        f"{amount} USD bypassed the proxy. Keys: ...er 7. Fix: tokengov unproxied list.",
+        bad=frozenset({""} if amount else ()),
+        owner="platform lead, security",
+        amount=Decimal(amount) if amount else None,
+    )
+
+
 def drain(ledger: Ledger, home: Path, minutes: float):
     return deliver_alerts(ledger, Notifier(), home, clock=lambda: START + dt.timedelta(minutes=minutes))
 
@@ -200,6 +216,63 @@ class TestTransports:
         ((to, subject, body),) = mailbox.mails
         assert (to, subject) == ("finance@example.com", "[error] load_days_job failed")
         assert body.startswith("down. Fix: start it.")
+
+    def test_a_page_that_doubles_is_told_again_once_by_mail_and_webhook_and_its_end_once(
+        self, webhook, home, ledger, urls
+    ):
+        mailbox, day = Mailbox(), 24 * 60
+        with mailbox.running() as mail_url:
+            urls(webhook.url, mail_url)
+            for minutes, amount, sent in (
+                (0, "1234.50", 2),
+                (0, "1234.50", 0),  # the same look, recorded again
+                (60, "1234.50", 0),  # another look at the same figures
+                (120, "2468.99", 0),
+                (180, "2469.00", 2),
+                (240, "2469.00", 0),
+                (300, None, 2),
+                (360, None, 0),
+            ):
+                ledger.alerts.observe([page(minutes, amount)], Notifier().transports)
+                assert drain(ledger, home, minutes).sent == sent
+            assert drain(ledger, home, 9 * day).sent == 0
+        title = "anthropic (acme) 2026-10: unproxied spend above its limit"
+        titles = [f"[page] {title}", f"[page, grown] {title}", f"[over] {title}"]
+        assert [each["title"] for each in webhook.accepted] == titles
+        assert [each["type"] for each in webhook.accepted] == ["failure", "failure", "success"]
+        assert [(to, subject) for to, subject, _ in mailbox.mails] == [("finance@example.com", each) for each in titles]
+        for body in (webhook.accepted[0]["message"], mailbox.mails[0][2]):
+            assert body.splitlines()[:5] == [
+                "1234.50 USD bypassed the proxy. Keys: ...er 7. Fix: tokengov unproxied list.",
+                "",
+                "For: platform lead, security. Amount: 1,234.50 USD.",
+                "Since 2026-11-05 03:00 UTC.",
+                "Told every day until it is over, or: tokengov alerts ack 1 --by NAME",
+            ]
+        for body in (webhook.accepted[1]["message"], mailbox.mails[1][2]):
+            assert body.startswith("It was told before and has grown since: its amount has at least doubled, or ")
+            assert "Amount: 2,469.00 USD." in body
+            assert "Since 2026-11-05 03:00 UTC." in body
+
+    def test_a_page_that_nobody_acknowledges_is_told_every_day(self, webhook, home, ledger, urls):
+        day = 24 * 60
+        urls(webhook.url)
+        ledger.alerts.observe([page(0, "150.00"), observed(0, bad=True)], Notifier().transports)
+        assert [drain(ledger, home, minutes).sent for minutes in (0, day - 1, day, day + 1, 2 * day)] == [2, 0, 1, 0, 1]
+        ledger.alerts.acknowledge(1, by="Ada", at=START + dt.timedelta(minutes=2 * day + 1))
+        assert drain(ledger, home, 9 * day).sent == 0
+        last = webhook.accepted[-1]
+        assert last["title"] == "[page, still open] anthropic (acme) 2026-10: unproxied spend above its limit"
+        assert last["message"].startswith("This is open for 2 d 0 h and nobody has acknowledged it.\n\n150.00 USD ")
+
+    def test_each_severity_has_a_kind_of_apprise(self, webhook, urls):
+        urls(webhook.url)
+        (label,) = Notifier().transports
+        for severity in [None, *Severity]:
+            Notifier().send(label, Message("t", "b", severity))
+        assert [each["type"] for each in webhook.accepted] == [
+            "success", "info", "warning", "warning", "failure", "failure", "failure"
+        ]  # fmt: skip
 
     def test_no_secret_is_kept_said_or_logged(self, webhook, home, ledger, urls, everything_logged, capfd):
         mailbox = Mailbox()
@@ -538,6 +611,27 @@ class TestCommandLine:
         for words in ("load_days_job failed", "down. Fix: start it.", "2026-11-05 03:00Z", "Messages not sent", "=500"):
             assert words in listed
         assert_no_secret(failed.output + listed)
+
+    def test_it_shows_severity_owner_amount_and_how_often_it_was_told(self, home, ledger):
+        ledger.alerts.observe([page(0, "1234.50"), page(1, "2469.00")], [])
+        listed = self.invoke(home).output
+        for words in (
+            " page ",
+            " 2,469.00 ",
+            " 2 ",
+            "For: platform lead, security.",
+            "unproxied spend above its limit",
+        ):
+            assert words in listed
+        done = self.invoke(home, "ack", "1", "--by", "Ada [1]")
+        title = "anthropic (acme) 2026-10: unproxied spend above its limit"
+        assert (done.exit_code, done.output) == (0, f"acknowledged 1: {title}\n")
+        assert "Acknowledged by Ada [1], 20" in self.invoke(home).output
+        refused = self.invoke(home, "ack", "7", "--by", "Ada")
+        assert (refused.exit_code, refused.stderr) == (
+            1,
+            "alert 7 is not open. Fix: look at the numbers in: tokengov alerts\n",
+        )
 
     def test_what_is_over_is_listed_on_demand(self, home, ledger):
         ledger.alerts.observe([observed(0, bad=True)], [])

@@ -29,12 +29,12 @@ DBT = Path(sys.executable).parent / "dbt"
 DAYS = ["2026-10-15", "2026-10-16", "2026-10-17", "2026-10-18"]
 SUSPENSE = "CC-900-SUSPENSE"
 
-TEXT, TIME, DAY, COUNT = pa.string(), pa.timestamp("us"), pa.date32(), pa.int64()
+TEXT, TIME, DAY, COUNT, PRICE = pa.string(), pa.timestamp("us"), pa.date32(), pa.int64(), pa.decimal128(18, 6)
 
 
 def schema(spec: str, default: pa.DataType = TEXT) -> pa.Schema:
     """'a b:TIME c:COUNT' -> an Arrow schema."""
-    types: dict[str, pa.DataType] = {"TIME": TIME, "DAY": DAY, "COUNT": COUNT, "BOOL": pa.bool_()}
+    types: dict[str, pa.DataType] = {"TIME": TIME, "DAY": DAY, "COUNT": COUNT, "PRICE": PRICE, "BOOL": pa.bool_()}
     pairs = (word.partition(":") for word in spec.split())
     return pa.schema([(name, types[kind] if kind else default) for name, _, kind in pairs])
 
@@ -77,6 +77,11 @@ SCHEMAS = {
     "directory_teams": schema(f"team_id team_name cost_center time_zone lead_email owner_contact {DATED}"),
     "directory_users": schema(f"email user_id github_login team_id {DATED}"),
     "directory_service_accounts": schema(f"key_hash name owner_cost_center owner_contact {DATED}"),
+    "price_book": schema(
+        "provider model token_type service_tier context_band context_over_tokens:COUNT usd_per_mtok:PRICE "
+        "valid_from:DAY valid_to:DAY source source_version basis"
+    ),
+    "price_book_aliases": schema("provider alias model"),
 }
 
 
@@ -319,8 +324,13 @@ def test_no_float_and_no_personal_evidence_leave_staging(built: Home) -> None:
     exported = {path.parent.name: pq.read_schema(path) for path in sorted((built.root / "tables").glob("*/*.parquet"))}
     assert sorted(exported) == [
         "dim_provider_keys_dated",
+        "dim_provider_people",
+        "dim_provider_workspaces",
+        "fct_midnight_calls_daily",
         "fct_provider_cost_daily",
         "fct_provider_usage_daily",
+        "fct_proxy_price_map_daily",
+        "fct_proxy_usage_daily",
         "fct_quarantined_calls",
         "fct_screening_daily",
         "fct_spend_monthly",
@@ -331,9 +341,144 @@ def test_no_float_and_no_personal_evidence_leave_staging(built: Home) -> None:
     assert not any("example.com" in row["evidence"] for row in built.read("fct_usage_daily"))
 
 
+def test_without_a_price_book_nothing_has_a_price_and_everything_says_so(built: Home) -> None:
+    """The home has no file of a price book: its views are empty, and the build is green."""
+    assert built.query(
+        "select price_status, count(*), count(list_cost_usd), max(context_over_tokens)"
+        " from intermediate.int_calls__attributed group by 1"
+    ) == [("missing", 7, 0, 0)]
+    unpriced = built.read("fct_unpriced_usage_daily")
+    assert {row["reason"] for row in unpriced} == {"unknown_model"}
+    assert sum(row["calls"] for row in unpriced) == 7
+
+
+def price(over: int, usd_per_mtok: str, **columns: Any) -> dict[str, Any]:
+    return {
+        "provider": "anthropic", "model": "claude-sonnet", "token_type": "uncached_input", "service_tier": "standard",
+        "context_band": "200k+" if over else "0-200k", "context_over_tokens": over, "valid_from": dt.date(1900, 1, 1),
+        "usd_per_mtok": Decimal(usd_per_mtok), "source": "test", "source_version": "1", "basis": "list",
+    } | columns  # fmt: skip
+
+
+def sized(request_id: str, started: str, tokens: int, **columns: Any) -> dict[str, Any]:
+    """A call of nothing but uncached input."""
+    one_type = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens, "has_usage_object": "true"}
+    return call(request_id, started, "0.5", **(one_type | columns))
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory: pytest.TempPathFactory, dbt_target: Path) -> Home:
+    """A home with a price book of two bands, whose price changes on 16 October; flex may borrow the standard price."""
+    home = fill(Home(tmp_path_factory.mktemp("priced"), dbt_target, policy={"fallback_tiers": ["flex"]}))
+    cut = dt.date(2026, 10, 16)
+    home.write("price_book", "all", [
+        price(0, "3", valid_to=cut), price(200_000, "6", valid_to=cut),
+        price(0, "2.5", valid_from=cut), price(200_000, "5.000001", valid_from=cut),
+        price(0, "1.5", service_tier="batch"),
+    ])  # fmt: skip
+    home.write("price_book_aliases", "all", [
+        {"provider": "anthropic", "alias": "claude-sonnet-4-6", "model": "claude-sonnet"},
+    ])  # fmt: skip
+    home.write_calls("2026-10-15", [
+        *(sized(f"short {n}", "2026-10-15T10:00:00", 100_000) for n in range(10)),
+        sized("long", "2026-10-15T10:00:00", 1_000_000, model="Anthropic/Claude-Sonnet-4-6"),
+        sized("at the bound", "2026-10-15T23:59:59.999", 200_000, has_usage_object="false"),
+        sized("on a person's plan", "2026-10-15T10:00:00", 1_000, used_client_oauth_token="true"),
+    ])  # fmt: skip
+    home.write_calls("2026-10-16", [
+        sized("above the bound", "2026-10-16T00:00:00", 200_001),
+        sized("borrowed", "2026-10-16T10:00:00", 1_000, cost_service_tier="Flex"),
+        sized("batch", "2026-10-16T10:00:00", 1_000, cost_service_tier="batch"),
+        sized("no tier", "2026-10-16T10:00:00", 1_000, cost_service_tier="priority"),
+        sized("no price of output", "2026-10-16T10:00:00", 1_000, completion_tokens=1),
+        sized("no alias", "2026-10-16T10:00:00", 1_000, model="anthropic/claude-sonnet-4-6-new"),
+    ])  # fmt: skip
+    home.dbt("build", "--select", "tag:daily", "--exclude-resource-type", "unit_test", days=DAYS[:2])
+    return home
+
+
+def test_each_call_is_priced_in_its_own_band_on_its_own_day(priced: Home) -> None:
+    rows = priced.query(
+        "select request_id, context_over_tokens, list_cost_usd, price_status from intermediate.int_calls__attributed"
+    )
+    assert sorted(rows) == sorted([
+        *((f"short {n}", 0, Decimal("0.3"), "exact") for n in range(10)),
+        ("long", 200_000, Decimal("6"), "exact"),
+        ("at the bound", 0, Decimal("0.6"), "exact"),
+        ("on a person's plan", 0, None, "not_priced"),
+        ("above the bound", 200_000, Decimal("1.000005200001"), "exact"),
+        ("borrowed", 0, Decimal("0.0025"), "fallback"),
+        ("batch", 0, Decimal("0.0015"), "exact"),
+        ("no tier", 0, None, "missing"),
+        ("no price of output", 0, None, "missing"),
+        ("no alias", 0, None, "missing"),
+    ])  # fmt: skip
+    assert priced.query("select distinct typeof(usd_per_token) from staging.stg_prices__prices") == [
+        ("DECIMAL(18,12)",)
+    ]
+
+
+def test_cells_hold_one_band_so_that_pricing_them_prices_their_calls(priced: Home) -> None:
+    """Ten calls of 100,000 tokens and one of a million: 3.00 and 6.00. In one cell they would cost 6.00 or 12.00."""
+    rows = [row for row in priced.read("fct_proxy_usage_daily", "2026-10-15") if row["call_class"] == "call"]
+    cells = {
+        (row["model"], row["context_over_tokens"]): (
+            row["calls"],
+            row["calls_without_usage"],
+            row["uncached_input_tokens"],
+        )
+        for row in rows
+    }
+    assert cells == {
+        ("anthropic/claude-sonnet-4-6", 0): (11, 1, 1_200_000),
+        ("Anthropic/Claude-Sonnet-4-6", 200_000): (1, 0, 1_000_000),
+    }
+    prices = {0: Decimal("0.000003"), 200_000: Decimal("0.000006")}
+    by_cell = sum(prices[over] * tokens for (_, over), (_, _, tokens) in cells.items())
+    by_call = priced.query(
+        "select sum(list_cost_usd) from intermediate.int_calls__attributed where usage_date = date '2026-10-15'"
+    )
+    assert [(by_cell,)] == by_call == [(Decimal("9.6"),)]
+
+
+def test_what_has_no_price_is_listed_and_what_may_borrow_one_is_not(priced: Home) -> None:
+    unpriced = {
+        (row["model"], row["service_tier"]): (row["reason"], row["token_types_without_price"], row["calls"])
+        for row in priced.read("fct_unpriced_usage_daily")
+    }
+    assert unpriced == {
+        ("anthropic/claude-sonnet-4-6", "priority"): ("no_price_on_day", "uncached_input", 1),
+        ("anthropic/claude-sonnet-4-6", "standard"): ("no_price_on_day", "output", 2),
+        ("anthropic/claude-sonnet-4-6-new", "standard"): ("unknown_model", None, 1),
+    }
+
+
+def test_calls_that_end_on_the_next_day_are_counted_on_their_own(priced: Home) -> None:
+    """Each call of these homes takes two seconds, so the one that starts a millisecond before midnight is over it."""
+    assert priced.read("fct_midnight_calls_daily") == [
+        {
+            "usage_date": dt.date(2026, 10, 15),
+            "provider": "anthropic",
+            "calls": 1,
+            "tokens": 200_000,
+            "logged_spend_usd": Decimal("0.5"),
+        }
+    ]
+
+
+def test_more_bands_than_columns_stop_the_build(home: Home) -> None:
+    check = ("test", "--select", "assert_context_bands_fit_their_columns")
+    home.write("price_book", "all", [price(over, "1") for over in (0, 100, 200, 300)])
+    home.dbt("run", "--select", "stg_prices__prices")
+    home.dbt(*check)
+    home.write("price_book", "all", [price(over, "1") for over in (0, 100, 200, 300, 400)])
+    with pytest.raises(AssertionError, match="FAIL 1 assert_context_bands_fit_their_columns"):
+        home.dbt(*check)
+
+
 def test_rerun_writes_the_same_bytes(built: Home) -> None:
     first = built.hashes()
-    assert len(first) == 6 * len(DAYS) + 2
+    assert len(first) == 9 * len(DAYS) + 4
     # What a kill in the middle of an export leaves behind.
     (built.root / "tables" / "fct_usage_daily" / f"tmp_usage_date={DAYS[0]}.parquet").write_bytes(b"half a file")
     assert "full parse" not in built.build()
@@ -372,6 +517,7 @@ def test_vanished_rows_and_days_are_emptied(home: Home) -> None:
         "intermediate.int_calls__grouped",
         "intermediate.int_call_identities__attributed",
         "marts.fct_usage_daily",
+        "marts.fct_proxy_usage_daily",
     ):
         left = home.query(f"select distinct usage_date from {table} order by 1")
         assert left == [(dt.date(2026, 10, 15),), (dt.date(2026, 10, 18),)], table
@@ -415,5 +561,6 @@ def test_full_refresh_never_drops_days_outside_the_window(built: Home) -> None:
 
 
 def test_rules_of_the_unit_tests_hold(built: Home) -> None:
-    built.policy = {"suspense": "CC-901-OTHER", "taxonomy": [], "max_successor_chain": 0}  # must not reach them
-    assert "PASS=31 WARN=0 ERROR=0" in built.dbt("test", "--select", "test_type:unit")
+    # None of this may reach them.
+    built.policy = {"suspense": "CC-901-OTHER", "taxonomy": [], "max_successor_chain": 0, "fallback_tiers": ["flex"]}
+    assert "PASS=49 WARN=0 ERROR=0" in built.dbt("test", "--select", "test_type:unit")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import REPOSITORY
@@ -137,6 +138,52 @@ def test_a_merged_pull_request_has_a_price_that_ties_to_the_charges(home: Path) 
     assert {file["file"]: file["rows"] for file in files}["cost_per_pr.csv"] == len(rows)
 
 
+COARSE = "google"
+"""Has no usage and no cost report: what its log lacks has no other witness (rule 4.2, two-way)."""
+
+
+@pytest.mark.parametrize("month", [CLEAN, WAIVED, HELD])
+def test_every_planted_cause_is_found_to_the_last_decimal(home: Path, truth: GroundTruth, month: str) -> None:
+    rows = pq.read_table(home / f"tables/fct_reconciliation_monthly/billing_month={month}.parquet").to_pylist()
+    for provider, planted in truth.months[month].items():
+        found = {row["component"]: row["amount_exact"] for row in rows if row["provider"] == provider}
+        causes = planted.causes
+        quantity = causes["lost_rows"] + causes["partial_streams"]
+        expected = {
+            "logged": planted.logged_spend,
+            "timing": 0,
+            "proxy_pricing": causes["unpriced_calls"] + causes["stale_price"] + causes["failed_spend"],
+            "quantity": 0 if provider == COARSE else quantity,
+            "tier_discount": 0,
+            "unproxied": causes["bypass_key"],
+            "provider_rate": 0,
+            "non_token": causes["web_search"],
+            "commitment": 0,
+            "credits_discounts": causes["provider_credit"],
+            "tax": causes["tax"],
+            "invoice": planted.invoice_total,
+        }
+        # Where there is no report, an invoice line that the lost rows are in differs as a whole, cents and all.
+        rest = {"rounding": planted.rounding, "unexplained": quantity if provider == COARSE else 0}
+        found["quantity"] = found.pop("volume") + found.pop("mix")
+        together = found.pop("rounding") + found.pop("unexplained")
+        assert (found, together) == (expected, sum(rest.values())), provider
+
+
+def test_the_bypass_key_has_a_name_an_owner_and_dollars(home: Path, truth: GroundTruth) -> None:
+    with (home / "packs" / HELD / "v0" / "unproxied.csv").open(encoding="utf-8", newline="") as handle:
+        (key,) = csv.DictReader(handle)
+    planted = truth.months[HELD]["anthropic"].causes["bypass_key"]
+    assert (key["key_name"], key["evidence_level"], key["suggested_owner"], key["owner_basis"]) == (
+        "nightly-batch-tests",
+        "E1",
+        "CC-210",
+        "registry",
+    )
+    assert (Decimal(key["list_usd"]), Decimal(key["cost_usd"])) == (planted, planted)
+    assert (key["action"], key["status"]) == ("move_to_proxy", "new")
+
+
 def test_calls_without_a_price_are_found_where_they_were_planted(home: Path, truth: GroundTruth) -> None:
     with duckdb.connect() as connection:
         found = connection.execute(
@@ -156,8 +203,12 @@ def test_the_months_close_or_hold_as_planned(home: Path) -> None:
     assert "2026-08 │ closed v1" in shown
     assert "2026-10 │ held" in shown
     assert "2026-10 is held, nothing was closed" in shown
-    assert "3.90 of 469.67 USD is unexplained (0.83 %), status investigate" in shown
-    assert "1.76 of 51.53 USD is unexplained (3.42 %), status investigate" in shown
+    assert "google invoice GCP-2026-10: 1.76 of 51.53 USD is unexplained (3.41 %), status investigate" in shown
+    assert (
+        "openai invoice OAI-2026-10: of 292.65 USD logged, the true-up is -21.76 (7.43 %), "
+        "proxy_pricing is -25.52 (8.72 %)"
+    ) in shown
+    assert "anthropic invoice" not in shown  # bypass, lost rows, searches and a credit: all of it has a cause
 
 
 def test_a_second_run_changes_no_byte_and_leaves_no_process(home: Path) -> None:

@@ -171,10 +171,19 @@ def fill(home: Home) -> Home:
         openai_usage(batch=True), openai_usage(kind="web_search_calls", input_tokens=None, input_cached_tokens=None,
                                                output_tokens=None, batch=None, service_tier=None, requests=9),
     ])  # fmt: skip
-    key = {"id": "apikey_1", "name": "ci", "partial_key_hint": "sk-ant-api03-R2D...igAA", "workspace_id": "wrkspc_1"}
+    key = {"id": "apikey_1", "name": "ci", "partial_key_hint": "sk-ant-api03-R2D...igAA", "workspace_id": "wrkspc_1",
+           "created_by_id": "user_1", "principal_id": "svac_1", "created_at": "2026-09-01T12:30:00Z"}  # fmt: skip
     for day, status in zip(DAYS, ("active", "active", "archived"), strict=True):
         home.write("anthropic_api_keys", f"observed={day}", [key | {"status": status}], drop=["account"])
-    home.write("openai_project_api_keys", "observed=2026-10-02", [{"id": "key_1", "project_id": "proj_1"}])
+    home.write("openai_project_api_keys", "observed=2026-10-02", [
+        {"id": "key_1", "project_id": "proj_1", "owner_id": "user-2", "created_at": "2026-09-02T00:00:00Z"},
+    ])  # fmt: skip
+    home.write("anthropic_workspaces", "observed=2026-10-01", [{"id": "wrkspc_1", "name": "prod"}])
+    home.write("anthropic_workspaces", "observed=2026-10-02", [{"id": "wrkspc_1", "name": "production"}])
+    home.write("openai_projects", "observed=2026-10-02", [{"id": "proj_1", "name": "ci"}])
+    home.write("anthropic_users", "observed=2026-10-01", [{"id": "user_1", "name": "Ana", "email": "Ana@example.com"}])
+    home.write("anthropic_service_accounts", "observed=2026-10-01", [{"id": "svac_1", "name": "runner"}])
+    home.write("openai_users", "observed=2026-10-01", [{"id": "user-2", "name": " ", "email": "bo@example.com"}])
     return home
 
 
@@ -272,6 +281,30 @@ def test_keys_are_dated_by_their_snapshots(built: Home) -> None:
         ("apikey_1", "archived"): (third, third, "wrkspc_1"),
         ("key_1", None): (second, second, "proj_1"),
     }
+
+
+def test_keys_lead_to_who_created_them_and_to_their_workspace(built: Home) -> None:
+    keys = {
+        row["provider_key_id"]: (row["owner_id"], row["created_by_id"], row["created_at"])
+        for row in built.read("dim_provider_keys_dated", "all")
+    }
+    assert keys == {
+        "apikey_1": ("svac_1", "user_1", dt.datetime(2026, 9, 1, 12, 30)),
+        "key_1": ("user-2", "user-2", dt.datetime(2026, 9, 2)),
+    }
+    people = [tuple(row.values()) for row in built.read("dim_provider_people", "all")]
+    assert people == [
+        ("anthropic", "svac_1", "service_account", "runner", None),
+        ("anthropic", "user_1", "user", "Ana", "ana@example.com"),
+        ("openai", "user-2", "user", None, "bo@example.com"),
+    ]
+    first, second = (dt.date.fromisoformat(day) for day in DAYS[:2])
+    workspaces = [tuple(row.values()) for row in built.read("dim_provider_workspaces", "all")]
+    assert workspaces == [
+        ("anthropic", "wrkspc_1", "prod", first, first),
+        ("anthropic", "wrkspc_1", "production", second, second),
+        ("openai", "proj_1", "ci", second, second),
+    ]
 
 
 def test_a_day_that_is_read_again_is_replaced_whole_and_no_other(home: Home) -> None:

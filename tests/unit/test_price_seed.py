@@ -8,7 +8,7 @@ import pytest
 if find_spec("genai_prices") is None:
     pytest.skip("genai-prices is a development package: pip install -e '.[dev]'", allow_module_level=True)
 
-from scripts.price_seed import SEEDS, main, seed_files
+from scripts.price_seed import PRICES, main, seed_files
 
 
 def test_the_checked_in_files_are_what_the_script_makes(capsys):
@@ -41,4 +41,4 @@ def test_every_price_says_what_it_stands_on():
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader((SEEDS / name).open(encoding="utf-8")))
+    return list(csv.DictReader((PRICES / name).open(encoding="utf-8")))

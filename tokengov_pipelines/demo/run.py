@@ -187,15 +187,18 @@ def _summary(
         books.add_row(*figures)
         centers.add_row(key, *top)
         inputs.add_row(key, *_input_row(installation, ledger, key))
-    for table in (books, centers, inputs):
+    for table in (books, centers, inputs, _causes(installation)):
         console.print(table)
     for key in (HELD, WAIVED, CLEAN, *_LOADS):
         for failure in reports[key].failures:
             console.print(f"[yellow]{failure}[/yellow]", highlight=False)
     expected = all(reports[key].succeeded for key in (*_LOADS, CLEAN, WAIVED)) and not reports[HELD].succeeded
     if expected:
-        console.print("October is held on purpose: its planted gaps are not explained yet.")
-    console.print(f"\nfiles   {installation.packs_dir}/YYYY-MM/v*/chargeback.csv")
+        console.print("October is held on purpose: its causes are known, and somebody has to answer for them.")
+    console.print(
+        f"\nfiles   {installation.packs_dir}/YYYY-MM/v*/: chargeback.csv, reconciliation.csv, unproxied.csv, ..."
+    )
+    console.print(f"why     tokengov recon show {HELD} --home {installation.home}")
     console.print(f"planted {installation.home / 'ground_truth.json'}")
     console.print("UI      make ui   (Dagster on http://127.0.0.1:3000)")
     console.print(f"\n{'done' if expected else '[red]not as planted[/red]'} in {seconds:.0f} s")
@@ -220,6 +223,20 @@ def _month_rows(installation: Installation, ledger: Ledger, key: str) -> tuple[l
     top = sorted(by_center.items(), key=lambda item: (-item[1], item[0]))[:3]
     figures = [key, state, *(f"{amount:,.2f}" for amount in (invoiced, charged, suspense, central))]
     return figures, [f"{code} {amount:,.2f}" for code, amount in top]
+
+
+def _causes(installation: Installation) -> Table:
+    """Every cause of the held month's gap by provider, in cents that foot."""
+    rows = Tables(root=str(installation.tables_dir)).rows("fct_reconciliation_monthly", [f"billing_month={HELD}"])
+    providers = sorted({row["provider"] for row in rows})
+    table = Table("", *providers, title=f"Where {HELD} comes from: logged to invoiced, in USD")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for component in dict.fromkeys(row["component"] for row in sorted(rows, key=lambda row: row["state_no"])):
+        amounts = {row["provider"]: row["amount"] for row in rows if row["component"] == component}
+        if any(amounts.values()):
+            table.add_row(component.replace("_", " "), *(f"{amounts[name]:,.2f}" for name in providers))
+    return table
 
 
 def _input_row(installation: Installation, ledger: Ledger, key: str) -> list[str]:

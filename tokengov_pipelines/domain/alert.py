@@ -1,22 +1,31 @@
-"""When an alert opens and when it is over: what was observed, in words, and the rule that compares it with before.
+"""When an alert opens, is told again and is over: what was observed, and the rules that compare it with before.
 
-Belongs here: conditions, the rule of transitions, staleness, the texts of a message, how long a failed delivery waits.
-Does not belong here: where observations come from (`tokengov_pipelines.alerting`), how they are kept (`ledger.alerts`),
-how a message travels (`resources.notifier`).
+Belongs here: severities, conditions, the rule of transitions, when an open alert is told again, staleness, how long a
+failed delivery waits. Does not belong here: the words of a message (`alert_messages`), the conditions of the
+reconciliation (`reconciliation_alerts`), where observations come from (`tokengov_pipelines.alerting`), how they are
+kept (`ledger.alerts`), how a message travels (`resources.notifier`).
 
 A condition has parts (the days or months that a check looked at; one part, `WHOLE`, where there is nothing to divide).
 It is bad while any of its parts is: October's green says nothing about September. An alert opens with the first bad
 part and closes with the last good one; a part that nobody looked at stays as it was.
+
+An open alert is not told again, with three exceptions (in the spirit of rule 8.7): its amount has at least doubled
+since it was last told, its severity rose, or it is a page that nobody has acknowledged for 24 hours.
 """
 
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 WHOLE = ""
 """The one part of a condition that has no days or months."""
+
+REMIND_AFTER: Final = dt.timedelta(hours=24)
+"""How long after it was last told a page that is open and not acknowledged is told again."""
 
 _LONGEST_TEXT = 3000
 _LONGEST_WAIT = dt.timedelta(minutes=60)
@@ -25,10 +34,23 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/]*@")
 
 
 class Severity(StrEnum):
-    """How bad it is: an error stopped something or makes a figure wrong; a warning is to be looked at."""
+    """How bad it is, the least first.
 
-    ERROR = "error"
+    Operation has two words: an error stopped something or makes a figure wrong; a warning is to be looked at. The gap
+    between proxy and invoice has four, those of rule 4.7.
+    """
+
+    INFO = "info"
     WARNING = "warning"
+    MEDIUM = "medium"
+    HIGH = "high"
+    ERROR = "error"
+    PAGE = "page"
+
+    def is_above(self, other: "Severity") -> bool:
+        """Whether it is worse than another."""
+        order = list(Severity)
+        return order.index(self) > order.index(other)
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,8 @@ class Condition:
 
     `key` names it for ever (`run:load_days_job`, `stale:litellm`). `looked_at` are the parts that were looked at and
     `bad` those found bad; every other part looked at was good. `title` and `text` (what, where, fix) speak of the bad.
+    `owner` says in words whose it is ('controller + data owner'), `amount` how large in USD, never negative; both are
+    empty where there is nothing to say.
     """
 
     key: str
@@ -47,6 +71,8 @@ class Condition:
     looked_at: frozenset[str] = frozenset({WHOLE})
     bad: frozenset[str] = frozenset()
     run_id: str | None = None
+    owner: str = ""
+    amount: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,17 @@ class Step(StrEnum):
     """What an observation means for the alert of its condition."""
 
     OPENED = "opened"
-    REPEATED = "repeated"
+    REPEATED = "repeated"  # still bad, and not told again
+    RAISED = "raised"  # still bad, and told again: it has grown
+    CLOSED = "closed"
+
+
+class Event(StrEnum):
+    """What a message tells of an alert."""
+
+    OPENED = "opened"
+    RAISED = "raised"
+    REMINDED = "reminded"
     CLOSED = "closed"
 
 
@@ -82,8 +118,21 @@ class Transitions:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What was last told of an open alert, and when; the amount is None where there was none to tell."""
+
+    severity: Severity
+    amount: Decimal | None
+    at: dt.datetime
+
+
+@dataclass(frozen=True)
 class Alert:
-    """An alert as the ledger holds it; `closed_by` is set when a person closed it instead of a good observation."""
+    """An alert as the ledger holds it; `closed_by` is set when a person closed it instead of a good observation.
+
+    `told` counts what was told of it so far, the opening included and the end not; `last_told` is the newest of these.
+    `acknowledged_by` is set from an acknowledgement until it is raised.
+    """
 
     id: int
     key: str
@@ -95,16 +144,12 @@ class Alert:
     closed_at: dt.datetime | None = None
     closed_by: str | None = None
     run_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Message:
-    """What is sent: plain text, no markup."""
-
-    title: str
-    body: str
-    severity: Severity | None
-    """None says that something is over."""
+    owner: str = ""
+    amount: Decimal | None = None
+    told: int = 1
+    last_told: Told | None = None
+    acknowledged_at: dt.datetime | None = None
+    acknowledged_by: str | None = None
 
 
 def transitions(known: Mapping[str, Mapping[str, PartState]], observed: Iterable[Condition]) -> Transitions:
@@ -129,6 +174,24 @@ def transitions(known: Mapping[str, Mapping[str, PartState]], observed: Iterable
             step = Step.CLOSED if not is_bad else Step.REPEATED if was_bad else Step.OPENED
             steps.append(Transition(step, replace(condition, looked_at=fresh, bad=condition.bad & fresh)))
     return Transitions(tuple(steps), moved)
+
+
+def is_raised(told: Told, severity: Severity, amount: Decimal | None) -> bool:
+    """Whether an open alert is worth telling again, given what was last told of it (in the spirit of rule 8.7).
+
+    It is when its severity rose, or its amount has at least doubled: 100.00 that was told and 199.99 is not, 200.00 is.
+    A first amount where none was told is no growth, and zero is never worth telling.
+    """
+    if severity.is_above(told.severity):
+        return True
+    return told.amount is not None and amount is not None and amount > 0 and amount >= 2 * told.amount
+
+
+def is_due_again(alert: Alert, now: dt.datetime) -> bool:
+    """Whether an open page that nobody has acknowledged is to be told once more: 24 hours after it was last told."""
+    if alert.severity is not Severity.PAGE or alert.closed_at or alert.acknowledged_by or alert.last_told is None:
+        return False
+    return now - alert.last_told.at >= REMIND_AFTER
 
 
 def split_span(text: str) -> list[str]:
@@ -169,7 +232,7 @@ def stale_conditions(
         if moment is None:
             what = f"{source} has never been read."
         else:
-            what = f"{source} was last read at {_minute(moment)}, {duration(now - moment)} ago; the limit is "
+            what = f"{source} was last read at {minute_text(moment)}, {duration(now - moment)} ago; the limit is "
             what += f"{stale_after_hours} h."
         fix = "look at the newest load run and its error; if there is none, check that schedules or cron run."
         condition = Condition(
@@ -195,36 +258,6 @@ def safe_text(text: str) -> str:
     return clean if len(clean) <= _LONGEST_TEXT else f"{clean[:_LONGEST_TEXT]} ... (cut)"
 
 
-def opening_message(alert: Alert, installation: str) -> Message:
-    """What is said when an alert opens: what, where, fix."""
-    where = [f"Since {_minute(alert.opened_at)}."]
-    if alert.run_id:
-        where.append(f"Run {alert.run_id[:8]}.")
-    return Message(
-        title=f"[{alert.severity}] {alert.title}",
-        body="\n".join([alert.text, "", " ".join(where), f"From {installation}. All that is open: tokengov alerts"]),
-        severity=alert.severity,
-    )
-
-
-def closing_message(alert: Alert, installation: str) -> Message:
-    """What is said when an alert is over: that it is, and how long it lasted.
-
-    Raises:
-        ValueError: the alert is open.
-    """
-    if alert.closed_at is None:
-        message = f"alert {alert.id} is open."
-        raise ValueError(message)
-    lasted = duration(alert.closed_at - alert.opened_at)
-    how = f"Closed by hand: {alert.closed_by}." if alert.closed_by else "It is fine again; nobody has to do anything."
-    return Message(
-        title=f"[over] {alert.title}",
-        body=f"{how}\n\nFrom {_minute(alert.opened_at)} to {_minute(alert.closed_at)}: {lasted}.\nFrom {installation}.",
-        severity=None,
-    )
-
-
 def duration(length: dt.timedelta) -> str:
     """A length of time for people: '12 min', '3 h 5 min', '2 d 4 h'."""
     minutes = max(int(length.total_seconds() // 60), 0)
@@ -234,5 +267,6 @@ def duration(length: dt.timedelta) -> str:
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
-def _minute(at: dt.datetime) -> str:
+def minute_text(at: dt.datetime) -> str:
+    """A moment for people: '2026-11-05 03:00 UTC'."""
     return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"

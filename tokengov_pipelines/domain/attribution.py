@@ -27,6 +27,7 @@ class CallClass(StrEnum):
     """What a logged call is to reconciliation (rule 4.4)."""
 
     CALL = "call"
+    SUBSCRIPTION = "subscription"  # made with a person's own plan (OAuth token): not on the organisation's API invoice
     CACHE_HIT = "cache_hit"  # served by the proxy's own cache: the provider never saw it
     FAILURE = "failure"  # its tokens are estimates
     FAILED_SPEND = "failed_spend"  # failed and still logged with spend

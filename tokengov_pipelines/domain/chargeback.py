@@ -3,9 +3,9 @@
 Belongs here: charge lines of one month from invoices and logged spend. Does not belong here: how a call found its cost
 center (dbt), whether the month may close (`close`), the file (`pack.chargeback_csv`).
 
-First cut: every cost center pays its logged spend (`direct`), and what the log does not explain stands in one named
-line at the central cost center. The waterfall and its pools will explain that line; they replace it, not the meaning
-of the direct lines.
+First cut: every cost center pays its logged spend (`direct`), and what the log does not hold stands in one named line
+at the central cost center. Its causes are known (`reconciliation`); allocating each to who bears it replaces that line,
+not the meaning of the direct lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.money import MoneyError, allocate, minor_unit_scale, quantize_internal, round_posting
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
 
-NOT_YET_EXPLAINED: Final = "not yet explained (waterfall to come)"
+NOT_LOGGED: Final = "invoice less logged spend (its causes: reconciliation.csv)"
 """The name of the one line that holds invoice total - logged spend; it stands in `allocation_method`."""
 
 LARGEST_REMAINDER: Final = "largest_remainder"
@@ -191,7 +191,7 @@ def _problems_of(
         problem(
             "several_invoices",
             f"{provider} has {len(invoices)} invoices for {month} ({', '.join(each.invoice_id for each in invoices)}): "
-            "how they share the logged calls is not supported until the waterfall",
+            "how they share the logged calls is not supported until charges are allocated by cause",
             "enter the provider's month as one invoice, or hold the month",
         )
     for invoice in invoices:
@@ -199,7 +199,8 @@ def _problems_of(
             problem(
                 "invoice_period",
                 f"{provider} invoice {invoice.invoice_id} bills {invoice.period.start} to {invoice.period.last_day}, "
-                f"not the calendar month {month}: splitting it over months is not supported until the waterfall",
+                f"not the calendar month {month}: splitting it over months is not supported until charges are "
+                "allocated by cause",
                 "check period_start and period_last_day with `tokengov invoice check`, or hold the month",
             )
         problems.extend(_problems_of_amount(invoice, policy))
@@ -295,7 +296,7 @@ def _charge_invoice(
             currency=invoice.currency,
             fx_rate=Decimal(1),
             amount_functional=amount,
-            allocation_method=LARGEST_REMAINDER if direct else NOT_YET_EXPLAINED,
+            allocation_method=LARGEST_REMAINDER if direct else NOT_LOGGED,
             allocation_weight=quantize_internal(weights[cost_center]) if direct else None,
             allocation_base=quantize_internal(base) if direct else None,
             rung=";".join(rung for rung in Rung if rung in rungs[cost_center]) if direct else "",

@@ -13,9 +13,12 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tokengov_pipelines.domain.chargeback import ChargebackLine, ChargebackProblem, InvoiceHeader
-from tokengov_pipelines.domain.money import usd
+from tokengov_pipelines.domain.match_result import Component, ErrorCode, MatchError
+from tokengov_pipelines.domain.money import exact_product, exact_sum, round_posting, usd
+from tokengov_pipelines.domain.people import same_person
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.domain.reconciliation import ReconciliationStatus, Tolerances, reconciliation_status
+from tokengov_pipelines.domain.price_review import UnapprovedBook
+from tokengov_pipelines.domain.reconciliation import Reconciliation, ReconciliationStatus
 
 _DAYS_SHOWN = 5
 
@@ -26,6 +29,7 @@ class WaiverSubject(StrEnum):
     SUSPENSE = "suspense"
     QUARANTINE = "quarantine"
     INVESTIGATE = "investigate"
+    TRUE_UP = "true_up"
     SHRINK = "shrink"
 
 
@@ -56,7 +60,11 @@ class Waiver:
 
 @dataclass(frozen=True)
 class InvoiceFacts:
-    """One charged invoice: its total, the sum of its charge lines, the part at the suspense cost center, its match."""
+    """One charged invoice: its total, the sum of its charge lines, the part at the suspense cost center, its match.
+
+    `pricing` and `quantity` (volume + mix) are components of its gap, `direct_logged` the log of its period (W1), and
+    `true_up` what usage on the proxy's keys is worth at list beyond that log (W4 - W1).
+    """
 
     provider: str
     invoice_id: str
@@ -66,17 +74,23 @@ class InvoiceFacts:
     suspense: Decimal
     unexplained: Decimal
     status: ReconciliationStatus
+    pricing: Decimal = Decimal(0)
+    quantity: Decimal = Decimal(0)
+    true_up: Decimal = Decimal(0)
+    direct_logged: Decimal = Decimal(0)
+    errors: tuple[MatchError, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def invoice_facts(
-    invoice: InvoiceHeader, lines: Iterable[ChargebackLine], suspense: str, limits: Tolerances
+    invoice: InvoiceHeader, lines: Iterable[ChargebackLine], suspense: str, found: Reconciliation
 ) -> InvoiceFacts:
-    """What the close has to know of a charged invoice, read off its lines; `suspense` is the policy's cost center.
+    """What the close has to know of a charged invoice: its lines, and what its reconciliation found (Rules 4.2, 4.7).
 
-    First cut: the central line is what nothing explains yet, so it is the unexplained amount of rule 4.7.
+    `suspense` is the policy's cost center.
     """
     mine = [line for line in lines if (line.provider, line.invoice_id) == (invoice.provider, invoice.invoice_id)]
-    unexplained = sum((line.amount for line in mine if line.charge_type == "central"), Decimal(0))
+    parts, states = found.components, found.states
     return InvoiceFacts(
         provider=invoice.provider,
         invoice_id=invoice.invoice_id,
@@ -84,8 +98,14 @@ def invoice_facts(
         total=invoice.total,
         charged=sum((line.amount for line in mine), Decimal(0)),
         suspense=sum((line.amount for line in mine if line.cost_center == suspense), Decimal(0)),
-        unexplained=unexplained,
-        status=reconciliation_status(unexplained, invoice.total, limits),
+        unexplained=found.unexplained,
+        status=found.status,
+        pricing=parts[Component.PROXY_PRICING],
+        quantity=exact_sum([parts[Component.VOLUME], parts[Component.MIX]]),
+        true_up=exact_sum([states["W4"], -states["W1"]]),
+        direct_logged=states["W1"],
+        errors=tuple(found.errors),
+        notes=tuple(found.evidence.notes),
     )
 
 
@@ -97,7 +117,9 @@ class CloseFacts:
     read and held nothing, where nothing proves that the source covers them (rule 4.5). `shrunk_days`: days whose latest
     load held less than the current one, and what is gone. `logged`: accepted spend by provider. `quarantined_calls`
     with `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a
-    waiver for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %.
+    waiver for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %, and
+    `true_up_block_pct` one of the logged spend of its period. `unapproved_prices` says why the price book may not be
+    used, None when two people approved it (Rule 12.4).
     """
 
     month: BillingMonth
@@ -113,6 +135,8 @@ class CloseFacts:
     controllers: frozenset[str] = field(default_factory=frozenset)
     shrunk_days: Mapping[dt.date, str] = field(default_factory=dict)
     empty_days: Mapping[str, Sequence[dt.date]] = field(default_factory=dict)
+    true_up_block_pct: Decimal = Decimal("2.0")
+    unapproved_prices: UnapprovedBook | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +151,6 @@ class Blocker:
         return f"{self.what}. Fix: {self.fix}"
 
 
-def same_person(one: str, other: str) -> bool:
-    """Whether two names are one person; case and surrounding blanks do not make two (rule 2.4)."""
-    return one.strip().casefold() == other.strip().casefold()
-
-
 def close_blockers(facts: CloseFacts, waivers: Iterable[Waiver]) -> list[Blocker]:
     """Every reason of rule 2.4 why the month may not close now, in the order of the close; empty means that it may."""
     granted = list(waivers)
@@ -141,9 +160,12 @@ def close_blockers(facts: CloseFacts, waivers: Iterable[Waiver]) -> list[Blocker
     blockers += [Blocker(each.code, each.what, each.fix) for each in facts.problems if each.code != "missing_invoice"]
     for invoice in sorted(facts.invoices, key=lambda each: (each.provider, each.invoice_id)):
         blockers += _wrong_sum(invoice)
+        blockers += _errors(facts, invoice)
         blockers += _unexplained(facts, invoice, granted)
+        blockers += _large_true_up(facts, invoice, granted)
         blockers += _too_much_suspense(facts, invoice, granted)
     blockers += _quarantined(facts, granted)
+    blockers += _prices(facts)
     blockers += _one_person(facts)
     return blockers
 
@@ -224,11 +246,55 @@ def _wrong_sum(invoice: InvoiceFacts) -> list[Blocker]:
     return [Blocker("charges_do_not_sum", what, "this is a defect of the product; no waiver lifts it: report it")]
 
 
+def _errors(facts: CloseFacts, invoice: InvoiceFacts) -> list[Blocker]:
+    """Error items of the match; a missing extract that is listed by day already is not said twice."""
+    is_listed = any(facts.missing_days.values()) or any(facts.empty_days.values())
+    return [
+        Blocker("match_error", f"{_named(invoice)}: {error.what}", error.fix)
+        for error in invoice.errors
+        if not (is_listed and error.code is ErrorCode.MISSING_EXTRACT)
+    ]
+
+
+def _large_true_up(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
+    """Rule 6.1: three tests, because in a net figure two large errors cancel."""
+    tests = {
+        "the true-up": invoice.true_up,
+        "volume + mix": invoice.quantity,
+        "proxy_pricing": invoice.pricing,
+    }
+    limit = exact_product(facts.true_up_block_pct, abs(invoice.direct_logged))
+    over = {name: amount for name, amount in tests.items() if abs(amount) * 100 > limit}
+    largest = max(map(abs, over.values()), default=Decimal(0))
+    if not over or any(
+        waiver.covers(facts.month, WaiverSubject.TRUE_UP, invoice.provider, largest) for waiver in waivers
+    ):
+        return []
+    figures = ", ".join(
+        f"{name} is {round_posting(amount)} ({percent(amount, invoice.direct_logged)})" for name, amount in over.items()
+    )
+    what = (
+        f"{_named(invoice)}: of {round_posting(invoice.direct_logged)} {invoice.currency} logged, {figures}; "
+        f"the limit of each is {facts.true_up_block_pct} %"
+    )
+    fix = f"tokengov recon items {facts.month} lists them; when they are explained: " + waive_command(
+        facts.month, WaiverSubject.TRUE_UP, invoice.provider
+    )
+    return [Blocker("true_up_above_limit", what, fix)]
+
+
+def _prices(facts: CloseFacts) -> list[Blocker]:
+    found = facts.unapproved_prices
+    return [Blocker("price_book_not_approved", found.what, found.fix)] if found else []
+
+
 def _unexplained(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
     figures = (
-        f"{_named(invoice)}: {invoice.unexplained} of {invoice.total} {invoice.currency} is unexplained "
-        f"({percent(invoice.unexplained, invoice.total)})"
+        f"{_named(invoice)}: {round_posting(invoice.unexplained)} of {invoice.total} {invoice.currency} is unexplained "
+        f"({percent(invoice.unexplained, invoice.total)})" + "".join(f"; {note}" for note in invoice.notes)
     )
+    if invoice.errors:  # they are said one by one, and a waiver lifts none of them
+        return []
     if invoice.status in (ReconciliationStatus.BLOCKED, ReconciliationStatus.MISSING_INVOICE):
         fix = (
             "tokengov invoice check FILE, then backfill the calls that are missing; no waiver lifts this status, "

@@ -8,12 +8,14 @@ ladder, which reads the loaded tables in SQL.
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from tokengov_pipelines.domain import cells
 from tokengov_pipelines.domain.cells import CellError
 from tokengov_pipelines.domain.csv_rows import CsvRow
 from tokengov_pipelines.domain.intervals import Interval
+from tokengov_pipelines.domain.period import BillingMonth, PeriodError
 from tokengov_pipelines.domain.problem import Problem
 
 SCHEMA_VERSION: Final = 1
@@ -91,6 +93,29 @@ class Record:
 
 def _optional(name: str, read: Callable[[str], str | dt.date] = cells.text) -> Column:
     return Column(name, read, optional=True)
+
+
+def _month(value: str) -> str:
+    """A calendar month as it is written."""
+    try:
+        return str(BillingMonth.parse(value))
+    except PeriodError:
+        what = f"{cells.shown(value)} is not a month"
+        raise CellError(what, "write YYYY-MM, such as 2026-10") from None
+
+
+def _amount(value: str) -> str:
+    """An exact amount as it is written; a balance may be below zero."""
+    cells.amount(value)
+    return value
+
+
+def _positive_amount(value: str) -> str:
+    """The same, zero or more: the column says which way it moves the balance."""
+    if cells.amount(value) >= 0:
+        return value
+    what = f"{cells.shown(value)} is below zero"
+    raise CellError(what, "write it without the sign; the column says whether it is added or taken")
 
 
 _DATED: Final = (Column("valid_from", cells.iso_date), _optional("valid_to", cells.iso_date))
@@ -184,6 +209,23 @@ TABLES: Final[Mapping[str, DirectoryTable]] = {
             keys=(("email",),),
             a_gap_is_an_error=False,
         ),
+        DirectoryTable(
+            "prepaid_statements",
+            (
+                Column("provider", cells.provider),
+                Column("account"),
+                Column("month", _month),
+                Column("currency", cells.currency),
+                Column("opening_balance", _amount),
+                Column("purchases", _positive_amount),
+                Column("expired", _positive_amount),
+                Column("refunds", _positive_amount),
+                Column("closing_balance", _amount),
+                _optional("expires_next", cells.iso_date),
+                _optional("expires_next_amount", _positive_amount),
+            ),
+            keys=(("provider", "account", "month"),),
+        ),
     )
 }
 
@@ -245,6 +287,25 @@ def _check_row(table: DirectoryTable, row: int, values: Mapping[str, Value]) -> 
     if table.name == "fx_rates" and values["from_currency"] == values["to_currency"]:
         what = f"is {values['to_currency']}, the same as from_currency"
         return [Problem(table.file, row, "to_currency", what, "delete the row")]
+    return _check_expiry(table, row, values) if table.name == "prepaid_statements" else []
+
+
+def _check_expiry(table: DirectoryTable, row: int, values: Mapping[str, Value]) -> list[Problem]:
+    """Credits that expire have a day and an amount, after the month, of what is left (Rule 4.9)."""
+    day, amount = values["expires_next"], values["expires_next_amount"]
+    if (day is None) != (amount is None):
+        empty = "expires_next" if day is None else "expires_next_amount"
+        return [Problem(table.file, row, empty, "is empty, and its pair is not", "fill in both or neither")]
+    if not isinstance(day, dt.date):
+        return []
+    month = BillingMonth.parse(str(values["month"]))
+    if day <= month.last_day:
+        what = f"{day} is not after {month}"
+        fix = "write the next day on which credits expire; what has expired in the month goes into expired"
+        return [Problem(table.file, row, "expires_next", what, fix)]
+    if cells.amount(str(amount)) > max(cells.amount(str(values["closing_balance"])), Decimal(0)):
+        what = f"{amount} is more than the closing balance {values['closing_balance']}"
+        return [Problem(table.file, row, "expires_next_amount", what, "write what is left of the credits that expire")]
     return []
 
 

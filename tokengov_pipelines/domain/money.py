@@ -26,6 +26,10 @@ _EXACT: Final = Context(prec=3000, traps=[InvalidOperation, Inexact, Overflow])
 _ROUNDING: Final = Context(prec=3000, rounding=ROUND_HALF_UP, traps=[InvalidOperation, Overflow])
 
 
+_ZERO: Final = Decimal(0)
+_ONE: Final = Decimal(1)
+
+
 class MoneyError(ValueError):
     """A value that is not an amount, or an operation on amounts that has no exact answer."""
 
@@ -85,16 +89,23 @@ def from_cents(units: int, scale: int = POSTING_SCALE) -> Decimal:
 
 def exact_sum(amounts: Iterable[Decimal | int]) -> Decimal:
     """The sum with every digit kept: the built-in sum() rounds at 28 digits, whatever the amounts need."""
-    integers, places = _as_integers([usd(amount) for amount in amounts])
-    return from_cents(sum(integers), places)
+    total = _ZERO
+    for amount in amounts:
+        # A Decimal is added as it is; what it may not be (NaN, infinite) is told by the total.
+        total = _EXACT.add(total, amount if type(amount) is Decimal else usd(amount))
+    if not total.is_finite():
+        return usd(total)  # raises, in the words of the door
+    return total if total else total.copy_abs()
 
 
 def exact_product(*factors: Decimal | int) -> Decimal:
     """The product with every digit kept, such as tokens x price; round it once, at the posting line (rule 1.3)."""
-    product = Decimal(1)
+    product = _ONE
     for factor in factors:
-        product = _EXACT.multiply(product, usd(factor))
-    return product
+        if type(factor) is int:
+            factor = Decimal(factor)
+        product = _EXACT.multiply(product, factor if type(factor) is Decimal else usd(factor))
+    return product if product.is_finite() else usd(product)
 
 
 def allocate(

@@ -1,66 +1,63 @@
-"""The price book: dated list prices of models, the names that models go by, and the one way to ask for a price.
+"""The price book: dated prices of models, the names that models go by, and the one way to ask for a price.
 
-Belongs here: the schema of `price_list.csv` and `model_aliases.csv`, the checks that keep a book unambiguous, and the
-look-up (rules 4.1, 4.2, 4.4). Does not belong here: where prices come from (`scripts/price_seed.py`), the same look-up
-over a day's usage in SQL (`dbt_project/models/marts/prices`), what a difference of price means (reconciliation).
+Belongs here: what a price, an alias and a geography's factor are, the checks that keep a book unambiguous, and the
+look-up (rules 4.1, 4.2, 4.4). Does not belong here: the files and how contract prices are laid over list prices
+(`price_files`), where prices come from (`scripts/price_seed.py`), who agreed to a change (`price_review`), the same
+look-up over a day's usage in SQL (`dbt_project/models/marts/prices`), what a difference means (`waterfall`).
 
-A look-up never falls back: no tier stands in for another, no model for a similar one, no day for the one before. What
-the book does not say is `missing`, and the caller makes it an error item, not a zero (rule 4.1).
+A look-up never falls back by itself: no tier stands in for another, no model for a similar one, no day for the one
+before, no geography for a cheaper one. What the book does not say is `missing`, and the caller makes it an error item,
+not a zero (rule 4.1). Only a tier that the policy names takes the standard price, and the answer says `fallback`.
 """
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
-from tokengov_pipelines.domain import cells
-from tokengov_pipelines.domain.cells import CellError
-from tokengov_pipelines.domain.csv_rows import CsvRow, read_csv
-from tokengov_pipelines.domain.intervals import Interval, overlaps, uncovered
-from tokengov_pipelines.domain.money import INTERNAL_SCALE
+from tokengov_pipelines.domain.cells import did_you_mean
+from tokengov_pipelines.domain.intervals import Interval, overlaps
+from tokengov_pipelines.domain.money import INTERNAL_SCALE, exact_product, quantize_internal
 from tokengov_pipelines.domain.problem import Problem, in_reading_order
 
 PRICE_FILE: Final = "price_list.csv"
+CONTRACT_FILE: Final = "contract_prices.csv"
 ALIAS_FILE: Final = "model_aliases.csv"
-SLUG_FILE: Final = "provider_aliases.csv"
+GEO_FILE: Final = "geo_factors.csv"
 
 TOKEN_TYPES: Final = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+AUDIO_TOKEN_TYPES: Final = ("input_audio", "cache_read_audio", "output_audio")  # counted apart by OpenAI alone
 WEB_SEARCH_REQUESTS: Final = "web_search_requests"
-PRICED_UNITS: Final = (*TOKEN_TYPES, WEB_SEARCH_REQUESTS)
+PRICED_UNITS: Final = (*TOKEN_TYPES, WEB_SEARCH_REQUESTS, *AUDIO_TOKEN_TYPES)
 """Words of the column token_type. Cache writes that a provider does not split by lifetime are five-minute writes."""
 
-PRICE_COLUMNS: Final = (
-    "provider",
-    "model",
-    "token_type",
-    "service_tier",
-    "context_band",
-    "context_over_tokens",
-    "usd_per_mtok",
-    "valid_from",
-    "valid_to",
-    "source",
-    "source_version",
-)
-ALIAS_COLUMNS: Final = ("alias", "provider", "model")
-SLUG_COLUMNS: Final = ("provider_slug", "provider")
-
-_MOST_DECIMALS: Final = INTERNAL_SCALE - 6  # a price per million with six decimals has twelve per token
+STANDARD: Final = "standard"
+FAST: Final = "fast"
+GLOBAL_GEOS: Final = frozenset({"", "global", "not_available"})  # they cost what the list says; others need a factor
 
 
 class PriceStatus(StrEnum):
     """What the book says about a price."""
 
     EXACT = "exact"
+    FALLBACK = "fallback"  # the tier has none and takes the standard price, because the policy names it
     MISSING = "missing"
+
+
+class Basis(StrEnum):
+    """Whose price it is: everybody's, or agreed with this organisation."""
+
+    LIST = "list"
+    CONTRACT = "contract"
 
 
 @dataclass(frozen=True)
 class PriceRow:
-    """A list price: USD per million tokens (for `web_search_requests`: per million searches), on the days of `valid`.
+    """A price: USD per million tokens (for `web_search_requests`: per million searches), on the days of `valid`.
 
     It holds for requests with more input tokens, cached ones included, than `context_over_tokens`, up to the next band
     of the same cell; `context_band` is that range in words. `row` is the line in the file.
@@ -77,6 +74,7 @@ class PriceRow:
     source: str
     source_version: str
     row: int | None = field(default=None, compare=False)
+    basis: Basis = Basis.LIST
 
     @property
     def cell(self) -> tuple[str, str, str, str]:
@@ -88,9 +86,14 @@ class PriceRow:
         """USD of one token (or search), exact, at most 12 decimals."""
         return self.usd_per_mtok.scaleb(-6)
 
+    @property
+    def file(self) -> str:
+        """The name of the file that it stands in."""
+        return CONTRACT_FILE if self.basis is Basis.CONTRACT else PRICE_FILE
+
     def problem(self, field_name: str | None, what: str, fix: str) -> Problem:
         """A problem at this row."""
-        return Problem(PRICE_FILE, self.row, field_name, what, fix)
+        return Problem(self.file, self.row, field_name, what, fix)
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model} {self.token_type} {self.service_tier} {self.context_band} {self.valid}"
@@ -104,19 +107,55 @@ class Alias:
     provider: str
     model: str
     row: int | None = field(default=None, compare=False)
+    file: str = field(default=ALIAS_FILE, compare=False)
+
+
+@dataclass(frozen=True)
+class GeoFactor:
+    """What every token price of a model is multiplied by in a geography (`inference_geo`), on the days of `valid`."""
+
+    provider: str
+    model: str
+    inference_geo: str
+    factor: Decimal
+    valid: Interval
+    source: str
+    source_version: str
+    row: int | None = field(default=None, compare=False)
+
+    def problem(self, field_name: str | None, what: str, fix: str) -> Problem:
+        """A problem at this row."""
+        return Problem(GEO_FILE, self.row, field_name, what, fix)
 
 
 @dataclass(frozen=True)
 class UnitPrice:
-    """The answer to one look-up: `row` is there when the status is exact, and only then."""
+    """The answer to one look-up: `row` and `usd_per_token` are there unless the status is missing.
+
+    `row` is the price that was found (of a fallback: the standard one); `factor` is the geography's.
+    """
 
     status: PriceStatus
     row: PriceRow | None
+    factor: Decimal = Decimal(1)
 
     @property
     def usd_per_token(self) -> Decimal | None:
-        """USD of one token (or search); None when the price is missing, which is not zero."""
-        return self.row.usd_per_token if self.row else None
+        """USD of one token (or search), at most 12 decimals; None when the price is missing, which is not zero."""
+        if self.row is None:
+            return None
+        if self.factor == 1:
+            return self.row.usd_per_token
+        return quantize_internal(exact_product(self.row.usd_per_token, self.factor))  # exact: the book was held to it
+
+    @property
+    def pico_per_token(self) -> int | None:
+        """The same in whole picodollars (1e-12 USD): a price per token has at most 12 decimals."""
+        price = self.usd_per_token
+        return None if price is None else int(price.scaleb(INTERNAL_SCALE))
+
+
+_MISSING: Final = UnitPrice(PriceStatus.MISSING, None)
 
 
 @dataclass(frozen=True)
@@ -126,26 +165,89 @@ class PriceBook:
     prices: Mapping[tuple[str, str, str, str], tuple[PriceRow, ...]]
     models: Mapping[tuple[str, str], str]
     slugs: Mapping[str, str]
+    geo_factors: tuple[GeoFactor, ...] = ()
+    _bands_of_day: dict[tuple[tuple[str, str, str, str], dt.date], tuple[PriceRow, ...]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def model_of(self, provider: str, name: str) -> str | None:
         """The priced model behind a logged or reported name; None when no alias says so (rule 4.1: no guessing)."""
         return self.models.get((provider, normalised_name(provider, name, self.slugs)))
 
     def unit_price(
-        self, provider: str, model: str, token_type: str, tier: str, band_tokens: int, day: dt.date
+        self,
+        provider: str,
+        model: str,
+        token_type: str,
+        tier: str,
+        band_tokens: int,
+        day: dt.date,
+        *,
+        geo: str = "global",
+        speed: str = STANDARD,
+        fallback_tiers: Collection[str] = (),
     ) -> UnitPrice:
         """The price of one token of a request with `band_tokens` input tokens (cached ones included) on a UTC day.
 
-        `model` is the price list's name (`model_of`). Missing is missing: nothing stands in for it.
+        `model` is the price list's name (`model_of`). `speed` fast is the tier fast; a tier of its own has no fast
+        price. A geography that is not global multiplies tokens (searches cost the same everywhere) and is missing
+        where the book has no factor for it. A tier of `fallback_tiers` (policy: pricing.fallback_tiers) without a price
+        takes the standard one and says so. Everything else that is missing is missing: nothing stands in for it.
         """
-        fitting = [
-            row
-            for row in self.prices.get((provider, model, token_type, tier), ())
-            if row.valid.valid_on(day) and (band_tokens > row.context_over_tokens or row.context_over_tokens == 0)
-        ]
-        if not fitting:
-            return UnitPrice(PriceStatus.MISSING, None)
-        return UnitPrice(PriceStatus.EXACT, max(fitting, key=lambda row: row.context_over_tokens))
+        if speed != STANDARD:
+            if speed != FAST or tier != STANDARD:
+                return _MISSING
+            tier = FAST
+        factor = Decimal(1) if geo in GLOBAL_GEOS else self._factor(provider, model, geo, day)
+        if factor is None:
+            return _MISSING
+        status, row = PriceStatus.EXACT, self._row((provider, model, token_type, tier), band_tokens, day)
+        if row is None and tier in fallback_tiers:
+            status, row = PriceStatus.FALLBACK, self._row((provider, model, token_type, STANDARD), band_tokens, day)
+        if row is None:
+            return _MISSING
+        return UnitPrice(status, row, Decimal(1) if token_type == WEB_SEARCH_REQUESTS else factor)
+
+    def thresholds(self, provider: str, model: str) -> tuple[int, ...]:
+        """Where the model's context bands begin, ascending, over all token types, tiers and days; (0,) for one band."""
+        return self._thresholds.get((provider, model), (0,))
+
+    def band_of(self, provider: str, model: str, prompt_tokens: int) -> int:
+        """The band of a request: the highest threshold that its input tokens, cached ones included, are above, else 0.
+
+        The same rule that dbt applies to each call. 200,000 tokens are not above 200,000; for a provider's window
+        '200k-1M' ask with its lower bound plus one.
+        """
+        return max((bound for bound in self.thresholds(provider, model) if prompt_tokens > bound), default=0)
+
+    def _row(self, cell: tuple[str, str, str, str], band_tokens: int, day: dt.date) -> PriceRow | None:
+        bands = self._bands_of_day.get((cell, day))
+        if bands is None:
+            valid = [row for row in self.prices.get(cell, ()) if row.valid.valid_on(day)]
+            bands = tuple(sorted(valid, key=lambda row: -row.context_over_tokens))
+            self._bands_of_day[cell, day] = bands
+        for row in bands:
+            if band_tokens > row.context_over_tokens or row.context_over_tokens == 0:
+                return row
+        return None
+
+    def _factor(self, provider: str, model: str, geo: str, day: dt.date) -> Decimal | None:
+        found = (each for each in self._factors.get((provider, model, geo), ()) if each.valid.valid_on(day))
+        return next((each.factor for each in found), None)
+
+    @cached_property
+    def _thresholds(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        bounds: dict[tuple[str, str], set[int]] = {}
+        for (provider, model, _, _), rows in self.prices.items():
+            bounds.setdefault((provider, model), {0}).update(row.context_over_tokens for row in rows)
+        return {key: tuple(sorted(each)) for key, each in bounds.items()}
+
+    @cached_property
+    def _factors(self) -> dict[tuple[str, str, str], list[GeoFactor]]:
+        found: dict[tuple[str, str, str], list[GeoFactor]] = {}
+        for each in self.geo_factors:
+            found.setdefault((each.provider, each.model, each.inference_geo), []).append(each)
+        return found
 
 
 def normalised_name(provider: str, name: str, slugs: Mapping[str, str]) -> str:
@@ -166,65 +268,29 @@ def band_label(over_tokens: int, next_over_tokens: int | None) -> str:
     return f"{_thousands(over_tokens)}-{_thousands(next_over_tokens)}"
 
 
-def overlay(base: Iterable[PriceRow], on_top: Sequence[PriceRow]) -> list[PriceRow]:
-    """The base prices with others laid over them: on their days they hold for the whole cell, with all its bands.
-
-    For reviewed corrections of a price list and for contract prices. The days of a base row that nothing covers stay.
-    """
-    covers: dict[tuple[str, str, str, str], list[Interval]] = {}
-    for row in on_top:
-        covers.setdefault(row.cell, []).append(row.valid)
-    left = [replace(row, valid=interval) for row in base for interval in uncovered(row.valid, covers.get(row.cell, ()))]
-    return [*left, *on_top]
-
-
-def load_book(prices: bytes, aliases: bytes, slugs: bytes) -> tuple[PriceBook, list[Problem]]:
-    """The book of the three files, and every problem in reading order; with problems, do not use the book."""
-    price_rows, price_problems = read_prices(prices)
-    alias_rows, alias_problems = read_aliases(aliases)
-    slug_rows, slug_problems = _records(slugs, SLUG_FILE, SLUG_COLUMNS)
-    by_slug = {row.cells["provider_slug"]: row.cells["provider"] for row in slug_rows}
-    book, problems = price_book(price_rows, alias_rows, by_slug)
-    return book, [*price_problems, *alias_problems, *slug_problems, *problems]
-
-
-def read_prices(content: bytes) -> tuple[list[PriceRow], list[Problem]]:
-    """The sound rows of `price_list.csv`, and the problems within rows."""
-    records, problems = _records(content, PRICE_FILE, PRICE_COLUMNS)
-    rows: list[PriceRow] = []
-    for record in records:
-        try:
-            rows.append(_price_row(record))
-        except CellError as error:
-            problems.append(Problem(PRICE_FILE, record.row, None, error.what, error.fix))
-    return rows, problems
-
-
-def read_aliases(content: bytes) -> tuple[list[Alias], list[Problem]]:
-    """The rows of `model_aliases.csv`, and the problems within rows."""
-    records, problems = _records(content, ALIAS_FILE, ALIAS_COLUMNS)
-    rows: list[Alias] = []
-    for record in records:
-        cell = record.cells
-        if not all(cell.values()):
-            problems.append(Problem(ALIAS_FILE, record.row, None, "a cell is empty", "fill it in or delete the row"))
-        else:
-            rows.append(Alias(cell["alias"], cell["provider"], cell["model"], record.row))
-    return rows, problems
-
-
 def price_book(
-    prices: Iterable[PriceRow], aliases: Iterable[Alias], slugs: Mapping[str, str]
+    prices: Iterable[PriceRow],
+    aliases: Iterable[Alias],
+    slugs: Mapping[str, str],
+    geo_factors: Iterable[GeoFactor] = (),
 ) -> tuple[PriceBook, list[Problem]]:
-    """The book, and what makes it ambiguous: prices that overlap, bands that leave a gap, aliases that name nothing."""
+    """The book, and what makes it ambiguous.
+
+    Prices or factors that overlap, bands that leave a gap, aliases that name nothing, contract prices that no name
+    leads to, a geography's price that has more decimals than a price may.
+    """
     by_cell: dict[tuple[str, str, str, str], list[PriceRow]] = {}
     for row in prices:
         by_cell.setdefault(row.cell, []).append(row)
     problems = [problem for rows in by_cell.values() for problem in (*_overlapping(rows), *_banded(rows))]
-    listed = list(aliases)
-    problems += _aliases(listed, {(provider, model) for provider, model, _, _ in by_cell}, slugs)
+    listed, factors = list(aliases), tuple(geo_factors)
+    priced = {(provider, model) for provider, model, _, _ in by_cell}
+    problems += _aliases(listed, priced, slugs)
+    problems += _unreachable(by_cell, {(alias.provider, alias.model) for alias in listed})
+    problems += _geographies(factors, by_cell)
     models = {(alias.provider, alias.alias): alias.model for alias in listed}
-    return PriceBook({cell: tuple(rows) for cell, rows in by_cell.items()}, models, slugs), in_reading_order(problems)
+    cells = {cell: tuple(rows) for cell, rows in by_cell.items()}
+    return PriceBook(cells, models, slugs, factors), in_reading_order(problems)
 
 
 def _overlapping(rows: Sequence[PriceRow]) -> list[Problem]:
@@ -270,78 +336,63 @@ def _aliases(aliases: Sequence[Alias], priced: set[tuple[str, str]], slugs: Mapp
     for alias in aliases:
         if seen[alias.provider, alias.alias] > 1:
             what = f"{alias.provider} {alias.alias} is there {seen[alias.provider, alias.alias]} times"
-            problems.append(Problem(ALIAS_FILE, alias.row, "alias", what, "keep one row"))
+            problems.append(Problem(alias.file, alias.row, "alias", what, "keep one row"))
         normal = normalised_name(alias.provider, alias.alias, slugs)
         if alias.alias != normal:
             what = f"{alias.alias!r} can never match: names are compared as {normal!r}"
-            problems.append(Problem(ALIAS_FILE, alias.row, "alias", what, f"write {normal}"))
+            problems.append(Problem(alias.file, alias.row, "alias", what, f"write {normal}"))
         if (alias.provider, alias.model) not in priced:
             what = f"{alias.provider} {alias.model} has no price"
-            fix = f"correct the name, or add the model to {PRICE_FILE}"
-            problems.append(Problem(ALIAS_FILE, alias.row, "model", what, fix))
+            fix = f"correct the name, or add the model to {PRICE_FILE} or {CONTRACT_FILE}"
+            problems.append(Problem(alias.file, alias.row, "model", what, fix))
     return problems
 
 
-def _price_row(record: CsvRow) -> PriceRow:
-    cell = record.cells
-    for name in PRICE_COLUMNS:
-        if not cell[name] and name != "valid_to":
-            what = f"{name} is empty"
-            raise CellError(what, "fill it in; only valid_to may be empty, which means open")
-    if cell["service_tier"] != cell["service_tier"].lower():
-        what = f"service_tier {cells.shown(cell['service_tier'])} can never match"
-        raise CellError(what, "write it in lower case")
-    return PriceRow(
-        provider=cells.provider(cell["provider"]),
-        model=cell["model"],
-        token_type=cells.one_of(*PRICED_UNITS)(cell["token_type"]),
-        service_tier=cell["service_tier"],
-        context_band=cell["context_band"],
-        context_over_tokens=_count(cell["context_over_tokens"]),
-        usd_per_mtok=_price(cell["usd_per_mtok"]),
-        valid=_days(cell["valid_from"], cell["valid_to"]),
-        source=cell["source"],
-        source_version=cell["source_version"],
-        row=record.row,
-    )
+def _unreachable(
+    by_cell: Mapping[tuple[str, str, str, str], Sequence[PriceRow]], named: Collection[tuple[str, str]]
+) -> list[Problem]:
+    """Contract prices of a model that no name leads to: nobody would ever be charged them."""
+    return [
+        row.problem(
+            "model",
+            f"no alias leads to {row.provider} {row.model}, so this price would never be used",
+            did_you_mean(row.model, (model for provider, model in named if provider == row.provider))
+            or f"correct the name, or add the names of the model to {ALIAS_FILE}",
+        )
+        for rows in by_cell.values()
+        for row in rows
+        if row.basis is Basis.CONTRACT and (row.provider, row.model) not in named
+    ]
 
 
-def _days(valid_from: str, valid_to: str) -> Interval:
-    try:
-        return Interval(cells.iso_date(valid_from), cells.iso_date(valid_to) if valid_to else None)
-    except CellError:
-        raise
-    except ValueError:
-        what = f"the price holds from {valid_from} to {valid_to}, which is no day"
-        raise CellError(what, "write a valid_to after valid_from, or leave it empty") from None
-
-
-def _price(text: str) -> Decimal:
-    price = cells.amount(text)
-    if price < 0:
-        what = f"usd_per_mtok {text} is below zero"
-        raise CellError(what, "write the list price; credits are no prices")
-    exponent = price.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _MOST_DECIMALS:
-        what = f"usd_per_mtok {text} has more than {INTERNAL_SCALE} decimals per token"
-        raise CellError(what, f"write at most {_MOST_DECIMALS} decimals per million")
-    return price
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text)
-    what = f"context_over_tokens {cells.shown(text)} is not a number of tokens"
-    raise CellError(what, "write digits; 0 for the lowest band")
-
-
-def _records(content: bytes, file: str, columns: tuple[str, ...]) -> tuple[list[CsvRow], list[Problem]]:
-    read = read_csv(content, file)
-    problems = list(read.problems)
-    if read.header and read.header != columns:
-        fix = f"write the header {','.join(columns)}"
-        return [], [*problems, Problem(file, 1, None, "the columns are not those of a price file", fix)]
-    return list(read.rows), problems
+def _geographies(
+    factors: Sequence[GeoFactor], by_cell: Mapping[tuple[str, str, str, str], Sequence[PriceRow]]
+) -> list[Problem]:
+    problems: list[Problem] = []
+    of_model: dict[tuple[str, str], list[PriceRow]] = {}
+    for (provider, model, token_type, _), rows in by_cell.items():
+        if token_type != WEB_SEARCH_REQUESTS:
+            of_model.setdefault((provider, model), []).extend(rows)
+    by_place: dict[tuple[str, str, str], list[GeoFactor]] = {}
+    for each in factors:
+        by_place.setdefault((each.provider, each.model, each.inference_geo), []).append(each)
+        mine = of_model.get((each.provider, each.model))
+        if mine is None:
+            what = f"{each.provider} {each.model} has no price to multiply"
+            problems.append(each.problem("model", what, f"correct the name, or add the model to {PRICE_FILE}"))
+        for row in mine or ():
+            price = exact_product(row.usd_per_token, each.factor)
+            if row.valid.overlap(each.valid) and price != quantize_internal(price):
+                what = (
+                    f"{row.usd_per_mtok} ({row}) times {each.factor} has more than {INTERNAL_SCALE} decimals per token"
+                )
+                problems.append(each.problem("factor", what, "correct the factor or that price"))
+    for same_place in by_place.values():
+        problems += [
+            later.problem("valid_from", f"there is a second factor {shared}, beside line {earlier.row}", "keep one")
+            for earlier, later, shared in overlaps((each.valid, each) for each in same_place)
+        ]
+    return problems
 
 
 def _thousands(tokens: int) -> str:

@@ -1,17 +1,27 @@
-"""The three-way match's answer: how much of an invoice may stay unexplained, and what its status is (rule 4.7).
+"""The three-way match's answer for one invoice: states, components, status (Rules 4.2, 4.7).
 
-Belongs here: tolerance and status of one provider's invoice. Does not belong here: who is charged (`chargeback`), what
-a status means for the close (`close`), and the per-call classes (dbt).
-
-First cut: `unexplained` is the invoice total less the logged spend that is posted. The waterfall of rule 4.2 explains
-more of that difference once provider usage and price book are there; tolerance and status do not change with it.
+Belongs here: tolerance and status, and the finished reconciliation of one provider's invoice. Does not belong here: how
+the states are computed (`waterfall`, `invoice_match`), who is charged (`chargeback`), what a status means for the close
+(`close`), open items (`reconciling_items`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from tokengov_pipelines.domain.money import usd
+from tokengov_pipelines.domain.match_result import (
+    CellMatch,
+    Component,
+    Evidence,
+    LineDifference,
+    MatchError,
+    MatchMode,
+    PricingGap,
+    RateCell,
+)
+from tokengov_pipelines.domain.money import exact_sum, foot, round_posting, usd
+from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
 
 
 class ReconciliationStatus(StrEnum):
@@ -58,3 +68,57 @@ def reconciliation_status(
     if size <= limits.block_multiple * allowed:
         return ReconciliationStatus.INVESTIGATE
     return ReconciliationStatus.BLOCKED
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """One provider's invoice, or month without one, with every cent of its gap by cause.
+
+    `states` maps 'W0' to 'W12' to exact USD with 12 decimals; without an invoice they end at W7 and `components` at
+    non_token. The components add up to W12 - W0 exactly (asserted where it is made). `month` is the calendar month of
+    W0; `period` the days of every other state.
+    """
+
+    month: BillingMonth
+    provider: str
+    account: str
+    invoice_id: str | None
+    period: InvoicePeriod
+    currency: str
+    mode: MatchMode
+    states: Mapping[str, Decimal]
+    components: Mapping[Component, Decimal]
+    status: ReconciliationStatus
+    tolerance: Decimal
+    errors: Sequence[MatchError] = ()
+    cells: Sequence[CellMatch] = ()
+    pricing_gaps: Sequence[PricingGap] = ()
+    rate_cells: Sequence[RateCell] = ()
+    line_differences: Sequence[LineDifference] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def logged(self) -> Decimal:
+        """A: what the proxy logged in the calendar month."""
+        return self.states["W0"]
+
+    @property
+    def total(self) -> Decimal | None:
+        """C: the invoice total, None without one."""
+        return self.states.get("W12")
+
+    @property
+    def gap(self) -> Decimal:
+        """C - A; without an invoice, what is explained so far (W7 - A)."""
+        return exact_sum([self.total if self.total is not None else self.states["W7"], -self.logged])
+
+    @property
+    def footed(self) -> list[tuple[Component, Decimal]]:
+        """The components in cents, adding up to the gap in cents (Rules 1.4b, 11.4)."""
+        exacts = list(self.components.items())
+        return foot(exacts, round_posting(exact_sum(exact for _, exact in exacts)))
+
+    @property
+    def unexplained(self) -> Decimal:
+        """What no cause explains; zero without an invoice."""
+        return self.components.get(Component.UNEXPLAINED, Decimal(0))

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokengov_pipelines.domain.chargeback import Posting
-from tokengov_pipelines.domain.close import Waiver, same_person
+from tokengov_pipelines.domain.close import Waiver
+from tokengov_pipelines.domain.people import same_person
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger.columns import Json
 from tokengov_pipelines.ledger.errors import PageNotWritableError

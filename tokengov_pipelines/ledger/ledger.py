@@ -17,6 +17,7 @@ from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger import schema
 from tokengov_pipelines.ledger.alerts import AlertBook
 from tokengov_pipelines.ledger.book import BookPage, Writer
+from tokengov_pipelines.ledger.bypass_exceptions import ExceptionRegister
 from tokengov_pipelines.ledger.columns import Json
 from tokengov_pipelines.ledger.connection import open_engine, shown_url, write_transaction
 from tokengov_pipelines.ledger.events import ChainReport, Event, append_event, read_events, verify_events
@@ -29,6 +30,7 @@ from tokengov_pipelines.ledger.periods import (
     read_postings,
     read_versions,
 )
+from tokengov_pipelines.ledger.resolutions import ItemBook
 from tokengov_pipelines.ledger.waivers import insert_waiver, read_waivers, revoke_waiver_row
 
 
@@ -154,6 +156,18 @@ class Ledger:
         """The alerts of operation and their outbox: no accounting evidence, so not in the hash chain."""
         self._require_tables()
         return AlertBook(self._engine)
+
+    @property
+    def items(self) -> ItemBook:
+        """How people settled reconciling items: events of the audit trail (Rule 4.8)."""
+        self._require_tables()
+        return ItemBook(self._engine, self._clock)
+
+    @property
+    def bypass_exceptions(self) -> ExceptionRegister:
+        """The register of keys that may bypass the proxy for a while: events of the audit trail (Rule 5.5)."""
+        self._require_tables()
+        return ExceptionRegister(self._engine, self._clock)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

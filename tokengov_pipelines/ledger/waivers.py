@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tokengov_pipelines.domain.close import Waiver, WaiverSubject, same_person
+from tokengov_pipelines.domain.close import Waiver, WaiverSubject
+from tokengov_pipelines.domain.people import same_person
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger.columns import Json
 from tokengov_pipelines.ledger.errors import WaiverRefusedError

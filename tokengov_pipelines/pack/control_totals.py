@@ -1,13 +1,14 @@
 """control_totals.json: what went in, what came out, and the ties between them, asserted (rules 11.7, 1.6).
 
 Belongs here: counting files back from their bytes, and refusing a pack whose totals do not tie. Does not belong here:
-reading the sources (their totals are passed in) and the decision to close (`domain.close`).
+reading the sources (their totals are passed in), the ties of a reconciliation's own files (`reconciliation_totals`) and
+the decision to close (`domain.close`).
 """
 
 import csv
 import datetime as dt
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from tokengov_pipelines.domain.chargeback import ChargebackProblem, InvoiceHeade
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.pack.chargeback_csv import CHARGEBACK_CSV
 from tokengov_pipelines.pack.cost_per_pr_csv import COST_PER_PR_CSV
+from tokengov_pipelines.pack.reconciliation_totals import reconciliation_totals
 from tokengov_pipelines.pack.writer import PackError, neutralised, sha256_of
 
 CONTROL_TOTALS_JSON = "control_totals.json"
@@ -42,18 +44,22 @@ def control_totals(
     problems: Sequence[ChargebackProblem],
     chargeback: bytes,
     unit_cost: bytes | None = None,
+    reconciled: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """The content of control_totals.json, with amounts as plain decimal text.
 
     `invoices` are those of the month; one whose provider has a problem was not charged and is listed with the problem.
     `chargeback` are the bytes of chargeback.csv, `unit_cost` those of cost_per_pr.csv: rows and sums are read back from
-    them, so that what ties is what was written. Raises `PackError` when an invoice does not equal the sum of its lines.
+    them, so that what ties is what was written; so are those of `reconciled`, the reconciliation's files by name.
+    Raises `PackError` when an invoice does not equal the sum of its lines, or the reconciliation does not tie.
     """
+    listed = list(invoices)
+    match = reconciliation_totals(month, reconciled or {}, listed)
     rows = _rows(chargeback)
     held = {problem.provider for problem in problems}
-    charged = sorted((each for each in invoices if each.provider not in held), key=_key)
+    charged = sorted((each for each in listed if each.provider not in held), key=_key)
     ties = [_invoice_tie(invoice, rows) for invoice in charged] + _total_ties(charged, rows)
-    return {
+    totals: dict[str, Any] = {
         "period": str(month),
         "version": version,
         "sources": [_source(source) for source in sorted(sources, key=lambda each: each.source)],
@@ -66,13 +72,18 @@ def control_totals(
                 "sums": {currency: f"{_sum(rows, currency):f}" for currency in sorted({r["currency"] for r in rows})},
             },
             *([] if unit_cost is None else [_unit_cost_file(unit_cost)]),
+            *match.files,
         ],
-        "ties": ties,
+        "ties": ties + match.ties,
         "not_charged": [
             {"provider": problem.provider, "code": problem.code, "what": problem.what, "fix": problem.fix}
             for problem in problems
         ],
     }
+    if reconciled:
+        totals["not_reconciled"] = match.not_reconciled
+        totals["open_items"] = match.aging
+    return totals
 
 
 def _rows(content: bytes) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 
--- Every accepted call of the window with its provider, its class and the cost center that pays for it. A view, as
--- int_calls__screened is: no mart reads calls one by one.
+-- Every accepted call of the window with its provider, its class, the cost center that pays for it, and what the price
+-- book says that it costs. A view, as int_calls__screened is: no mart reads calls one by one.
 with
 
 calls as (
@@ -39,6 +39,8 @@ select
     calls.model_group,
     calls.original_model_group,
     calls.service_tier,
+    calls.context_over_tokens,
+    cells.priced_model,
     calls.mcp_tool_name,
     {{ call_class() }} as call_class,
     calls.use_case,
@@ -73,6 +75,8 @@ select
     calls.reasoning_tokens,
     calls.web_search_requests,
     calls.spend_usd as logged_spend_usd,
+    {{ list_cost_usd() }} as list_cost_usd,
+    {{ price_status() }} as price_status,
     calls.original_cost_usd,
     calls.discount_usd,
     calls.margin_usd,
@@ -91,3 +95,10 @@ left join identities
         and calls.team_id is not distinct from identities.logged_team_id
         and calls.key_hash is not distinct from identities.key_hash
         and calls.user_id is not distinct from identities.logged_user_id
+left join {{ ref('int_usage_cells__priced') }} as cells
+    on
+        calls.usage_date = cells.usage_date
+        and calls.provider_slug is not distinct from cells.provider_slug
+        and calls.model is not distinct from cells.model
+        and calls.service_tier = cells.service_tier
+        and calls.context_over_tokens = cells.context_over_tokens

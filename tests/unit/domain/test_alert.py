@@ -1,6 +1,8 @@
-"""When an alert opens, repeats and closes; staleness, back-off and the texts (all pure)."""
+"""When an alert opens, repeats, is told again and closes; staleness, back-off and the texts (all pure)."""
 
 import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -10,17 +12,20 @@ from tokengov_pipelines.domain.alert import (
     WHOLE,
     Alert,
     Condition,
+    Event,
     Severity,
     Step,
-    closing_message,
+    Told,
     duration,
-    opening_message,
+    is_due_again,
+    is_raised,
     retry_after,
     safe_text,
     split_span,
     stale_conditions,
     transitions,
 )
+from tokengov_pipelines.domain.alert_messages import closing_message, message_of, opening_message
 
 START = dt.datetime(2026, 11, 5, 3, 0, tzinfo=dt.UTC)
 
@@ -106,6 +111,49 @@ class TestTransitions:
                 is_open = transition.step is not Step.CLOSED
         assert is_open == any(last.values())
         assert {part: state.bad for part, state in states.get("k", {}).items()} == last
+
+
+class TestToldAgain:
+    def test_severities_have_an_order(self):
+        words = [str(each) for each in Severity]
+        assert words == ["info", "warning", "medium", "high", "error", "page"]
+        assert Severity.PAGE.is_above(Severity.ERROR)
+        assert not Severity.MEDIUM.is_above(Severity.MEDIUM)
+        assert not Severity.INFO.is_above(Severity.WARNING)
+
+    @pytest.mark.parametrize(
+        ("told", "now", "raised"),
+        [
+            ("100.00", "199.99", False),
+            ("100.00", "200.00", True),
+            ("100.00", "50.00", False),
+            ("0.00", "0.01", True),
+            ("0.00", "0.00", False),
+            (None, "500.00", False),
+            ("100.00", None, False),
+        ],
+    )
+    def test_an_amount_that_has_at_least_doubled_is_told_again(self, told, now, raised):
+        was = Told(Severity.PAGE, None if told is None else Decimal(told), START)
+        assert is_raised(was, Severity.PAGE, None if now is None else Decimal(now)) is raised
+
+    def test_a_severity_that_rose_is_told_again_and_one_that_fell_is_not(self):
+        was = Told(Severity.HIGH, Decimal(10), START)
+        assert is_raised(was, Severity.PAGE, Decimal(1))
+        assert not is_raised(was, Severity.MEDIUM, Decimal(10))
+
+    def test_only_an_open_page_that_nobody_acknowledged_is_due_again_after_24_hours(self):
+        told = Told(Severity.PAGE, None, START)
+        page = Alert(1, "k", Severity.PAGE, "t", "x", START, START, last_told=told)
+        day = START + dt.timedelta(hours=24)
+        assert is_due_again(page, day)
+        assert not is_due_again(page, day - dt.timedelta(seconds=1))
+        for quiet in (
+            replace(page, severity=Severity.ERROR),
+            replace(page, acknowledged_by="Ada"),
+            replace(page, closed_at=START),
+        ):
+            assert not is_due_again(quiet, day)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +247,27 @@ class TestMessages:
             "Since 2026-11-05 03:00 UTC. Run 01234567.\n"
             "From books.example.com:/srv/tokengov. All that is open: tokengov alerts"
         )
+
+    def test_owner_amount_and_how_to_acknowledge_are_said_where_there_are_any(self):
+        page = replace(self.ALERT, severity=Severity.PAGE, owner="controller + data owner", amount=Decimal("1234.565"))
+        message = message_of(Event.OPENED, page, "books")
+        assert (message.title, message.severity) == ("[page] load_days_job failed", Severity.PAGE)
+        assert message.body.splitlines()[2:] == [
+            "For: controller + data owner. Amount: 1,234.57 USD.",
+            "Since 2026-11-05 03:00 UTC. Run 01234567.",
+            "Told every day until it is over, or: tokengov alerts ack 1 --by NAME",
+            "From books. All that is open: tokengov alerts",
+        ]
+
+    def test_what_grew_and_what_is_recalled_say_so_first(self):
+        told = Told(Severity.ERROR, None, START + dt.timedelta(hours=24))
+        alert = replace(self.ALERT, last_told=told)
+        grown, recalled = message_of(Event.RAISED, alert, "b"), message_of(Event.REMINDED, alert, "b")
+        assert grown.title == "[error, grown] load_days_job failed"
+        assert grown.body.startswith("It was told before and has grown since: ")
+        assert recalled.title == "[error, still open] load_days_job failed"
+        assert recalled.body.startswith("This is open for 1 d 0 h and nobody has acknowledged it.\n\nraw/litellm")
+        assert message_of(Event.CLOSED, replace(alert, closed_at=START), "b").severity is None
 
     def test_the_closing_says_that_it_is_over_and_how_long_it_lasted(self):
         closed = Alert(**{**vars(self.ALERT), "closed_at": START + dt.timedelta(hours=24)})

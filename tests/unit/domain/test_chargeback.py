@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.chargeback import (
-    NOT_YET_EXPLAINED,
+    NOT_LOGGED,
     ChargebackLine,
     ChargebackPolicy,
     CostCenter,
@@ -60,7 +60,7 @@ def test_cost_centers_pay_what_they_logged_and_central_holds_the_named_rest():
         ("CC-990-CENTRAL", "central"): "131.21",
     }
     central = lines[-1]
-    assert central.allocation_method == NOT_YET_EXPLAINED
+    assert central.allocation_method == NOT_LOGGED
     assert (central.rung, central.direct_logged_exact, central.quantity_tokens) == ("", None, None)
     assert lines[0].direct_logged_exact == Decimal("404.331234567891")
     assert lines[0].allocation_base == Decimal("796.866234567891")

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.reconciliations import reconciled
 from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.chargeback import (
     ChargebackPolicy,
@@ -23,8 +24,10 @@ from tokengov_pipelines.domain.close import (
     close_blockers,
     invoice_facts,
 )
+from tokengov_pipelines.domain.match_result import ErrorCode, MatchError
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
-from tokengov_pipelines.domain.reconciliation import ReconciliationStatus, Tolerances
+from tokengov_pipelines.domain.price_review import UnapprovedBook
+from tokengov_pipelines.domain.reconciliation import ReconciliationStatus
 
 SEPTEMBER = BillingMonth(2026, 9)
 INVOICE = InvoiceFacts(
@@ -240,13 +243,67 @@ def test_the_facts_of_an_invoice_are_read_off_its_lines():
     centers = {code: CostCenter(code, code, "ACME-US") for code in ("CC-100", "CC-900", "CC-990")}
     policy = ChargebackPolicy("CC-900", "CC-990", "showback", "USD", "0" * 64)
     lines, _ = charge_month(SEPTEMBER, [invoice], spend, centers, policy, 0)
-    assert invoice_facts(invoice, lines, "CC-900", Tolerances()) == InvoiceFacts(
+    found = reconciled(
+        "anthropic", "INV-19", SEPTEMBER, "100", proxy_pricing="3", volume="2", mix="-5", unexplained="6"
+    )
+    assert invoice_facts(invoice, lines, "CC-900", found) == InvoiceFacts(
         provider="anthropic",
         invoice_id="INV-19",
         currency="USD",
         total=Decimal("106.00"),
         charged=Decimal("106.00"),
         suspense=Decimal("30.00"),
-        unexplained=Decimal("6.00"),
+        unexplained=Decimal(6),
         status=ReconciliationStatus.BLOCKED,
+        pricing=Decimal(3),
+        quantity=Decimal(-3),
+        true_up=Decimal(0),
+        direct_logged=Decimal(100),
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pricing": Decimal("18.00")}, None),  # exactly 2 % of 900.00
+        ({"pricing": Decimal("18.01")}, "proxy_pricing is 18.01 (2.00 %)"),
+        ({"quantity": Decimal("-45.00")}, "volume + mix is -45.00 (5.00 %)"),
+        ({"true_up": Decimal("27.00")}, "the true-up is 27.00 (3.00 %)"),
+        # A net figure would let these two cancel (rule 6.1).
+        (
+            {"pricing": Decimal(-30), "quantity": Decimal(30), "true_up": Decimal(0)},
+            "volume + mix is 30.00 (3.33 %), proxy_pricing is -30.00 (3.33 %)",
+        ),
+    ],
+)
+def test_pricing_and_quantity_are_held_each_by_itself_until_explained_and_waived(changes, said):
+    facts = with_invoice(direct_logged=Decimal("900.00"), **changes)
+    blockers = close_blockers(facts, [])
+    if said is None:
+        assert blockers == []
+        return
+    (blocker,) = blockers
+    assert blocker.code == "true_up_above_limit"
+    assert blocker.what == (f"anthropic invoice INV-19: of 900.00 USD logged, {said}; the limit of each is 2.0 %")
+    assert codes(facts, waiver("true_up", "anthropic")) == []
+    assert codes(facts, waiver("true_up", "anthropic", limit=Decimal("17.00"))) == ["true_up_above_limit"]
+
+
+def test_an_error_item_holds_the_month_and_no_waiver_lifts_it():
+    error = MatchError(ErrorCode.MISSING_PRICE, "m/output/flex", "the price book has no price for m", "add it")
+    facts = with_invoice(errors=(error,), status=ReconciliationStatus.BLOCKED)
+    assert [str(each) for each in close_blockers(facts, [waiver("investigate"), waiver("true_up")])] == [
+        "anthropic invoice INV-19: the price book has no price for m. Fix: add it"
+    ]
+
+
+def test_a_missing_extract_that_is_listed_by_day_is_said_once():
+    error = MatchError(ErrorCode.MISSING_EXTRACT, "2026-09-03", "the log is missing", "tokengov load")
+    day = {"raw/litellm_spend_logs": [dt.date(2026, 9, 3)]}
+    facts = replace(with_invoice(errors=(error,), status=ReconciliationStatus.BLOCKED), missing_days=day)
+    assert codes(facts) == ["missing_extract"]
+
+
+def test_a_price_book_that_nobody_approved_holds_the_month():
+    facts = replace(CLEAN, unapproved_prices=UnapprovedBook("the price book 1a2b is not approved", "approve it"))
+    assert [str(each) for each in close_blockers(facts, [])] == ["the price book 1a2b is not approved. Fix: approve it"]

@@ -14,24 +14,24 @@ from tests.conftest import REPOSITORY, need_real_data
 from tokengov_pipelines.demo.prices import MODELS, PICO, TIERS, pico_per_token, price_per_mtok
 from tokengov_pipelines.demo.prices import TOKEN_TYPES as DEMO_TOKEN_TYPES
 from tokengov_pipelines.domain.intervals import Interval
+from tokengov_pipelines.domain.price_files import GEO_COLUMNS, PRICE_COLUMNS, SLUG_FILE, load_book
 from tokengov_pipelines.domain.pricing import (
     ALIAS_FILE,
-    PRICE_COLUMNS,
+    GEO_FILE,
     PRICE_FILE,
     PRICED_UNITS,
-    SLUG_FILE,
     TOKEN_TYPES,
+    GeoFactor,
     PriceBook,
     PriceRow,
     PriceStatus,
     band_label,
-    load_book,
     normalised_name,
-    overlay,
     price_book,
 )
 
-SEEDS = REPOSITORY / "dbt_project" / "seeds"
+PRICES = REPOSITORY / "tokengov_pipelines" / "prices"
+SLUG_LIST = REPOSITORY / "dbt_project" / "seeds" / SLUG_FILE
 SLUGS = {"anthropic": "anthropic", "openai": "openai", "gemini": "google", "vertex_ai": "google"}
 ALIASES = b"alias,provider,model\n"
 SLUG_TEXT = b"provider_slug,provider\nopenai,openai\n"
@@ -39,7 +39,8 @@ DAY = dt.date(2026, 10, 1)
 
 
 def seeded() -> PriceBook:
-    book, problems = load_book(*((SEEDS / name).read_bytes() for name in (PRICE_FILE, ALIAS_FILE, SLUG_FILE)))
+    prices, aliases, factors = ((PRICES / name).read_bytes() for name in (PRICE_FILE, ALIAS_FILE, GEO_FILE))
+    book, problems = load_book(prices, aliases, SLUG_LIST.read_bytes(), factors)
     assert [str(problem) for problem in problems] == []
     return book
 
@@ -58,6 +59,11 @@ def row(
 ) -> PriceRow:
     valid = Interval(dt.date.fromisoformat(day), dt.date.fromisoformat(end) if end else None)
     return PriceRow("openai", "m", "output", "standard", *band, Decimal(usd), valid, "test", "1", line)
+
+
+def factor(value: str, day: str = "2026-01-01", end: str | None = None, model: str = "m", line: int = 2) -> GeoFactor:
+    valid = Interval(dt.date.fromisoformat(day), dt.date.fromisoformat(end) if end else None)
+    return GeoFactor("openai", model, "eu", Decimal(value), valid, "test", "1", line)
 
 
 def problems_of(*lines: str) -> list[str]:
@@ -131,6 +137,130 @@ def test_a_price_per_token_is_exact():
     assert BOOK.unit_price("openai", "gpt-5", "output", "scale", 1, DAY).usd_per_token is None
 
 
+def test_a_tier_takes_the_standard_price_only_where_the_policy_names_it_and_the_answer_says_so():
+    day = dt.date(2026, 10, 11)
+    asked = ("openai", "gpt-5", "output", "flex", 1, day)
+    assert BOOK.unit_price(*asked).status is PriceStatus.MISSING
+    assert BOOK.unit_price(*asked, fallback_tiers=("priority",)).status is PriceStatus.MISSING
+    answer = BOOK.unit_price(*asked, fallback_tiers=("flex",))
+    assert (answer.status, answer.usd_per_token) == (PriceStatus.FALLBACK, Decimal("0.00001"))
+    assert answer.row is not None
+    assert answer.row.service_tier == "standard"
+    # Where the tier has a price of its own it is that one, and a model without any price stays without.
+    later = BOOK.unit_price("openai", "gpt-5", "output", "flex", 1, dt.date(2026, 10, 12), fallback_tiers=("flex",))
+    assert (later.status, later.usd_per_token) == (PriceStatus.EXACT, Decimal("0.000005"))
+    none = BOOK.unit_price("openai", "nothing", "output", "flex", 1, day, fallback_tiers=("flex",))
+    assert (none.status, none.usd_per_token, none.pico_per_token) == (PriceStatus.MISSING, None, None)
+
+
+@given(
+    tier=st.sampled_from(["standard", "batch", "flex", "priority", "fast", "scale"]),
+    day=st.dates(DAY, DAY.replace(year=2027)),
+)
+def test_a_price_is_never_another_tiers_without_saying_so(tier, day):
+    for cell in list(BOOK.prices)[::37]:
+        answer = BOOK.unit_price(cell[0], cell[1], cell[2], tier, 1, day, fallback_tiers=("scale", "flex"))
+        if answer.row is None:
+            assert answer.status is PriceStatus.MISSING
+        elif answer.row.service_tier != tier:
+            assert (answer.status, answer.row.service_tier) == (PriceStatus.FALLBACK, "standard")
+            assert tier in {"scale", "flex"}
+        else:
+            assert answer.status is PriceStatus.EXACT
+
+
+def test_a_fast_call_has_the_fast_price_and_no_other():
+    asked = ("anthropic", "claude-opus-4-8", "output")
+    assert BOOK.unit_price(*asked, "standard", 1, DAY, speed="fast").usd_per_token == Decimal("0.00005")
+    assert BOOK.unit_price(*asked, "standard", 1, DAY).usd_per_token == Decimal("0.000025")
+    assert BOOK.unit_price(*asked, "batch", 1, DAY, speed="fast").status is PriceStatus.MISSING
+    assert BOOK.unit_price(*asked, "standard", 1, DAY, speed="slow").status is PriceStatus.MISSING
+    sonnet = ("anthropic", "claude-sonnet-4-6", "output", "standard", 1, DAY)
+    assert BOOK.unit_price(*sonnet, speed="fast").status is PriceStatus.MISSING
+    assert BOOK.unit_price(*sonnet, speed="fast", fallback_tiers=("fast",)).status is PriceStatus.FALLBACK
+
+
+def test_a_geography_multiplies_every_token_price_exactly():
+    asked = ("anthropic", "claude-sonnet-4-6")
+    told = {
+        kind: BOOK.unit_price(*asked, kind, "standard", 1, DAY, geo="us").usd_per_token
+        for kind in ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+    }
+    assert {kind: str(price) for kind, price in told.items()} == {
+        "uncached_input": "0.000003300000",
+        "cache_read": "3.30000E-7",
+        "cache_write_5m": "0.000004125000",
+        "cache_write_1h": "0.000006600000",
+        "output": "0.000016500000",
+    }
+    batch = BOOK.unit_price(*asked, "uncached_input", "batch", 1, DAY, geo="us")
+    assert (batch.usd_per_token, batch.pico_per_token) == (Decimal("0.00000165"), 1_650_000)
+    fast = BOOK.unit_price("anthropic", "claude-opus-4-8", "output", "standard", 1, DAY, geo="us", speed="fast")
+    assert fast.usd_per_token == Decimal("0.000055")
+    search = BOOK.unit_price(*asked, "web_search_requests", "standard", 1, DAY, geo="us")
+    assert search.usd_per_token == Decimal("0.01")
+
+
+def test_a_geography_without_a_factor_has_no_price():
+    for geo in ("", "global", "not_available"):
+        assert BOOK.unit_price("openai", "gpt-5", "output", "standard", 1, DAY, geo=geo).status is PriceStatus.EXACT
+    for provider, model, geo in (
+        ("anthropic", "claude-sonnet-4-6", "eu"),
+        ("anthropic", "claude-sonnet-4-5", "us"),  # older than the parameter
+        ("openai", "gpt-5", "us"),
+        ("google", "claude-sonnet-4-6", "us"),  # Vertex AI has regions and prices of its own
+    ):
+        assert BOOK.unit_price(provider, model, "output", "standard", 1, DAY, geo=geo).status is PriceStatus.MISSING
+    assert {each.inference_geo for each in BOOK.geo_factors} == {"us"}
+    assert {each.factor for each in BOOK.geo_factors} == {Decimal("1.1")}
+    assert {each.provider for each in BOOK.geo_factors} == {"anthropic"}
+
+
+def test_a_factor_that_is_not_exact_or_not_unique_is_a_problem():
+    fine = [row(usd="0.0001")]
+    assert price_book(fine, [], SLUGS, [factor("1.1"), factor("1.2", end="2026-01-02", line=3)])[1][0].what == (
+        "there is a second factor from 2026-01-01 to 2026-01-02, beside line 3"
+    )
+    assert price_book(fine, [], SLUGS, [factor("1.01")])[1] == []
+    (problem,) = price_book(fine, [], SLUGS, [factor("1.001")])[1]
+    assert str(problem) == (
+        f"{GEO_FILE}:2 factor: 0.0001 (openai m output standard all from 2026-01-01 on) times 1.001 has more than 12 "
+        "decimals per token. Fix: correct the factor or that price."
+    )
+    assert price_book([row(usd="0.0001", end="2026-01-05")], [], SLUGS, [factor("1.001", "2026-01-05")])[1] == []
+    (problem,) = price_book(fine, [], SLUGS, [factor("1.1", model="other")])[1]
+    assert problem.what == "openai other has no price to multiply"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("openai,m,us,0,2026-01-01,,s,1", "factor 0 is none"),
+        ("openai,m,us,-1.1,2026-01-01,,s,1", "factor -1.1 is none"),
+        ("openai,m,us,1.0000000001,2026-01-01,,s,1", "factor 1.0000000001 is none"),
+        ("openai,m,US,1.1,2026-01-01,,s,1", "inference_geo 'US' takes no factor"),
+        ("openai,m,global,1.1,2026-01-01,,s,1", "inference_geo 'global' takes no factor"),
+        ("openai,m,,1.1,2026-01-01,,s,1", "inference_geo is empty"),
+    ],
+)
+def test_a_row_that_is_no_factor_is_named(line, message):
+    prices = f"{','.join(PRICE_COLUMNS)}\nopenai,m,output,standard,all,0,1,2026-01-01,,s,1\n"
+    factors = f"{','.join(GEO_COLUMNS)}\n{line}\n"
+    (problem,) = load_book(prices.encode(), ALIASES, SLUG_TEXT, factors.encode())[1]
+    assert str(problem).startswith(f"{GEO_FILE}:2: {message}. Fix: ")
+
+
+def test_audio_of_openai_has_prices_of_its_own():
+    assert [price("openai", "gpt-audio", kind, "2026-10-01") for kind in ("uncached_input", "input_audio")] == [
+        "2.5",
+        "32",
+    ]
+    assert [price("openai", "gpt-audio", kind, "2026-10-01") for kind in ("output", "output_audio")] == ["10", "64"]
+    assert price("openai", "gpt-4o-realtime-preview", "cache_read_audio", "2026-10-01") == "2.5"
+    assert BOOK.model_of("openai", "gpt-realtime-2025-08-28") is None  # takes images too, at a third price
+    assert price("google", "gemini-2.5-flash", "input_audio", "2026-10-01") is None
+
+
 def test_the_band_is_that_of_the_request():
     assert price("google", "gemini-2.5-pro", "output", "2026-10-01", tokens=0) == "10"
     assert price("google", "gemini-2.5-pro", "output", "2026-10-01", tokens=200_000) == "10"
@@ -141,6 +271,25 @@ def test_the_band_is_that_of_the_request():
         "200k+",
         "128k-256500",
     ]
+
+
+def test_a_call_is_put_in_the_highest_band_that_it_is_above():
+    assert BOOK.thresholds("google", "gemini-2.5-pro") == (0, 200_000)
+    assert [BOOK.band_of("google", "gemini-2.5-pro", tokens) for tokens in (0, 200_000, 200_001)] == [0, 0, 200_000]
+    # The bands of all days and tiers: the surcharge ended in March, and its bound still cuts.
+    assert BOOK.band_of("anthropic", "claude-sonnet-4-6", 200_001) == 200_000
+    assert BOOK.thresholds("anthropic", "claude-haiku-5-5") == (0, 100_000)
+    assert BOOK.thresholds("openai", "gpt-4o") == (0,)
+    assert BOOK.band_of("openai", "no such model", 10**9) == 0
+
+
+@given(tokens=st.integers(0, 2_000_000))
+def test_every_call_of_a_band_has_the_price_of_its_band(tokens):
+    for provider, model in {cell[:2] for cell in BOOK.prices}:
+        band = BOOK.band_of(provider, model, tokens)
+        if band or len(BOOK.thresholds(provider, model)) > 1:
+            asked = (provider, model, "uncached_input", "standard")
+            assert BOOK.unit_price(*asked, tokens, DAY) == BOOK.unit_price(*asked, band + 1, DAY)
 
 
 def test_names_match_whole_or_not_at_all():
@@ -234,42 +383,6 @@ def test_aliases_are_unique_and_name_a_priced_model():
         (7, "a cell is empty"),
     ]
     assert load_book(b"a,b\n", ALIASES, SLUG_TEXT)[1][0].what == "the columns are not those of a price file"
-
-
-def test_prices_laid_on_top_hold_on_their_days_only():
-    base = [row("2026-01-01", band=("0-200k", 0)), row("2026-01-01", band=("200k+", 200_000), usd="4")]
-    top = row("2026-02-01", "2026-03-01", usd="1.5")
-    book, problems = price_book(overlay(base, [top]), [], SLUGS)
-    assert problems == []
-    asked = [("2026-01-31", 1), ("2026-01-31", 300_000), ("2026-02-01", 300_000), ("2026-03-01", 300_000)]
-    answers = [book.unit_price("openai", "m", "output", "standard", n, dt.date.fromisoformat(day)) for day, n in asked]
-    assert [str(answer.row.usd_per_mtok) for answer in answers if answer.row] == ["2", "4", "1.5", "4"]
-
-
-@given(
-    cuts=st.sets(st.integers(1, 300), max_size=6),
-    on_top=st.tuples(st.integers(0, 300), st.integers(1, 60)),
-    asked=st.integers(0, 400),
-)
-def test_laying_prices_on_top_never_makes_two_prices_or_a_hole(cuts, on_top, asked):
-    first = dt.date(2026, 1, 1)
-    starts = [0, *sorted(cuts)]
-    days = [first + dt.timedelta(days=start) for start in starts]
-    ends = [*days[1:], None]
-    base = [
-        PriceRow("openai", "m", "output", "standard", "all", 0, Decimal(at), Interval(day, end), "s", "1")
-        for at, (day, end) in enumerate(zip(days, ends, strict=True))
-    ]
-    start, length = on_top
-    covered = Interval(first + dt.timedelta(days=start), first + dt.timedelta(days=start + length))
-    top = PriceRow("openai", "m", "output", "standard", "all", 0, Decimal("99"), covered, "s", "1")
-    book, problems = price_book(overlay(base, [top]), [], SLUGS)
-    assert problems == []
-    day = first + dt.timedelta(days=asked)
-    expected = Decimal(99) if covered.valid_on(day) else Decimal(sum(1 for at in starts[1:] if at <= asked))
-    answer = book.unit_price("openai", "m", "output", "standard", 1, day)
-    assert answer.row is not None
-    assert answer.row.usd_per_mtok == expected
 
 
 def test_the_demo_costs_what_the_price_list_says():

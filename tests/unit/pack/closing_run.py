@@ -13,6 +13,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from tests.reconciliations import reconciled
 from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.chargeback import (
     ChargebackPolicy,
@@ -23,7 +24,6 @@ from tokengov_pipelines.domain.chargeback import (
 )
 from tokengov_pipelines.domain.close import CloseFacts, invoice_facts
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
-from tokengov_pipelines.domain.reconciliation import Tolerances
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.pack.content import PackContent, assemble_pack
 from tokengov_pipelines.pack.control_totals import SourceTotals
@@ -50,11 +50,12 @@ def gathered(version: int, central: str) -> tuple[PackContent, CloseFacts]:
     lines, problems = charge_month(MONTH, [invoice], spend, CENTERS, POLICY, version)
     source = SourceTotals("raw/litellm_spend_logs", 9, Decimal(100), "USD", MONTH.first_day, MONTH.last_day)
     content = assemble_pack(MONTH, version, lines=lines, problems=problems, invoices=[invoice], sources=[source])
+    found = reconciled("anthropic", "INV-08", MONTH, "100", unexplained=central)
     facts = CloseFacts(
         month=MONTH,
         missing_days={},
         logged={"anthropic": Decimal(100)},
-        invoices=[invoice_facts(invoice, lines, "CC-900", Tolerances())],
+        invoices=[invoice_facts(invoice, lines, "CC-900", found)],
         quarantined_calls=0,
         quarantined_spend=Decimal(0),
         max_suspense_pct=Decimal("2.0"),

@@ -43,8 +43,8 @@ def test_chargeback_csv_is_the_finance_grain_of_the_rule_book(month, lines, invo
     assert rows[1:] == [
         f"{months},{invoiced},CC-100,'@Platform core,,,direct,,,42,12.345678901234,12.35,USD,1,12.35,largest_remainder,"
         f"12.345678901234,12.345678901234,team_metadata,12.35,{policy}".split(","),
-        f"{months},{invoiced},CC-990,Cc-990,,,central,,,,,-0.05,USD,1,-0.05,not yet explained (waterfall to come),"
-        f",,,-0.05,{policy}".split(","),
+        f"{months},{invoiced},CC-990,Cc-990,,,central,,,,,-0.05,USD,1,-0.05,"
+        f"invoice less logged spend (its causes: reconciliation.csv),,,,-0.05,{policy}".split(","),
     ]
 
 

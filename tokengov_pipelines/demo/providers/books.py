@@ -145,6 +145,28 @@ class ServiceAccount:
 
 
 @dataclass(frozen=True)
+class ClaudeCodeCell:
+    """What one person or key used of one model in Claude Code on a UTC day; `estimated_cost` is exact USD.
+
+    Either `email` or `api_key_name` is there. Without a model there were sessions and no call.
+    """
+
+    day: date
+    provider: str
+    email: str | None
+    model: str | None
+    estimated_cost: Decimal
+    api_key_name: str | None = None
+    customer_type: str = "api"
+    terminal_type: str = "vscode"
+    is_remote: bool | None = None
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+
+
+@dataclass(frozen=True)
 class ProviderBooks:
     """Everything the providers know at one moment. `refreshed_at` is when the reports were last refreshed (UTC)."""
 
@@ -155,6 +177,7 @@ class ProviderBooks:
     users: tuple[User, ...] = ()
     service_accounts: tuple[ServiceAccount, ...] = ()
     refreshed_at: datetime | None = None
+    claude_code: tuple[ClaudeCodeCell, ...] = ()
 
     def of(self, provider: str) -> "ProviderBooks":
         """The same books with one provider's entries only."""
@@ -166,6 +189,7 @@ class ProviderBooks:
             users=tuple(user for user in self.users if user.provider == provider),
             service_accounts=tuple(account for account in self.service_accounts if account.provider == provider),
             refreshed_at=self.refreshed_at,
+            claude_code=tuple(cell for cell in self.claude_code if cell.provider == provider),
         )
 
     def revised(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tokengov_pipelines.demo.providers.books import (
     ApiKey,
+    ClaudeCodeCell,
     CostCell,
     ProviderBooks,
     ServiceAccount,
@@ -21,7 +22,7 @@ from tokengov_pipelines.demo.providers.books import (
     Workspace,
 )
 
-FORM: Final = "tokengov-demo-provider-books/1"
+FORM: Final = "tokengov-demo-provider-books/2"
 
 _TABLES: Final[dict[str, type]] = {
     "usage": UsageCell,
@@ -30,12 +31,14 @@ _TABLES: Final[dict[str, type]] = {
     "workspaces": Workspace,
     "users": User,
     "service_accounts": ServiceAccount,
+    "claude_code": ClaudeCodeCell,
 }
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "day": date.fromisoformat,
     "amount": Decimal,
     "list_amount": Decimal,
     "quantity": Decimal,
+    "estimated_cost": Decimal,
     "created_at": datetime.fromisoformat,
     "archived_at": datetime.fromisoformat,
     "expires_at": datetime.fromisoformat,

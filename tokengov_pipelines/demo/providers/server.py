@@ -22,6 +22,7 @@ from starlette.types import Scope
 from tokengov_pipelines.demo.providers.answers import ApiError, ErrorShape
 from tokengov_pipelines.demo.providers.anthropic import anthropic_routes, anthropic_shape
 from tokengov_pipelines.demo.providers.books import ProviderBooks
+from tokengov_pipelines.demo.providers.claude_code import claude_code_routes
 from tokengov_pipelines.demo.providers.faults import Fault, FaultyApp, LoggedRequest
 from tokengov_pipelines.demo.providers.openai import Amounts, openai_routes, openai_shape
 
@@ -59,6 +60,7 @@ class ProviderServer:
         anthropic, openai = anthropic_shape(), openai_shape()
         self._shapes = {ANTHROPIC_PREFIX: anthropic, OPENAI_PREFIX: openai}
         own = [
+            *claude_code_routes(ANTHROPIC_PREFIX, anthropic, admin_key=anthropic_key, page_limit=page_limit),
             *anthropic_routes(ANTHROPIC_PREFIX, anthropic, admin_key=anthropic_key, oauth_token=anthropic_token,
                               page_limit=page_limit),
             *openai_routes(OPENAI_PREFIX, openai, admin_key=openai_key, amounts=amounts, page_limit=page_limit),

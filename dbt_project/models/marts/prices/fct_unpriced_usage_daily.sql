@@ -12,8 +12,9 @@
     ('output_tokens', 'output', 'tokens'),
 ] %}
 
--- Usage that the price list cannot price, or that the proxy logged for nothing although it can (rules 4.1, 4.4, 12.4).
--- The proxy's own cache and failed calls are left out: the provider does not bill them. A model in a tier is taken
+-- Usage that the price book cannot price, or that the proxy logged for nothing although it can (rules 4.1, 4.4, 12.4).
+-- The proxy's own cache, failed calls and calls on a person's own plan are left out: the provider does not bill them to
+-- the organisation. A tier that the policy lets borrow the standard price has that one. A model in a tier is taken
 -- whole on a day, so calls counts all of its calls once one token type in use has no price.
 with
 
@@ -36,7 +37,7 @@ used as (
     from {{ ref('fct_usage_daily') }}
     where
         {{ in_build_window('usage_date') }}
-        and call_class not in ('cache_hit', 'failure', 'failed_spend', 'zero')
+        and call_class not in ({{ undelivered_classes() }})
         -- A row can total tokens without splitting them; that its spend is zero is then all there is to see.
         and (prompt_tokens + output_tokens > 0 or call_class = 'unpriced')
     group by
@@ -48,35 +49,27 @@ used as (
 
 ),
 
-named as (
+-- Whole names, lower case, as int_model_names__matched spells them.
+names as (
 
-    select
-        used.*,
-        -- Whole names, lower case, without the proxy's slug of the same provider, as domain/pricing.py compares them.
-        case
-            when slugs.provider_slug is not null
-                then substr(lower(trim(used.model)), length(slugs.provider_slug) + 2)
-            else lower(trim(used.model))
-        end as model_name
-    from used
-    left join {{ ref('provider_aliases') }} as slugs
-        on
-            lower(trim(used.model)) like '%/%'
-            and split_part(lower(trim(used.model)), '/', 1) = slugs.provider_slug
-            and used.provider = slugs.provider
+    select distinct
+        provider,
+        model_name,
+        priced_model
+    from {{ ref('int_model_names__matched') }}
 
 ),
 
 known as (
 
     select
-        named.*,
-        aliases.model as priced_model
-    from named
-    left join {{ ref('model_aliases') }} as aliases
+        used.*,
+        names.priced_model
+    from used
+    left join names
         on
-            named.provider = aliases.provider
-            and named.model_name = aliases.alias
+            used.provider = names.provider
+            and lower(used.model) = names.model_name
 
 ),
 
@@ -107,16 +100,22 @@ lacking as (
             max(case when in_use.measure = 'output' then 'output' end)
         ) as token_types
     from in_use
-    left join {{ ref('price_list') }} as prices
+    left join {{ ref('stg_prices__prices') }} as prices
         on
             in_use.provider = prices.provider
             and in_use.priced_model = prices.model
             and in_use.measure = prices.token_type
-            and in_use.service_tier = prices.service_tier
-            -- The bands of a price begin at 0 tokens, which the list is held to: the lowest stands for all of them.
+            and (
+                in_use.service_tier = prices.service_tier
+                or (
+                    prices.service_tier = 'standard'
+                    and in_use.service_tier in ({{ sql_strings(policy('fallback_tiers')) }})
+                )
+            )
+            -- The bands of a price begin at 0 tokens, which the book is held to: the lowest stands for all of them.
             and prices.context_over_tokens = 0
             and in_use.usage_date >= prices.valid_from
-            and in_use.usage_date < coalesce(prices.valid_to, {{ end_of_time() }})
+            and in_use.usage_date < prices.valid_to
     where prices.model is null
     group by
         in_use.usage_date,

@@ -3,6 +3,10 @@
     post_hook={'sql': "{{ export_table() }}", 'transaction': false}
 ) }}
 
+{%- set description_columns = [
+    'key_name', 'key_hint', 'workspace_id', 'owner_id', 'owner_type', 'created_by_id', 'created_at', 'status'
+] %}
+
 -- Every key that a provider ever listed, with what was said of it and when: a row holds from the first to the last
 -- snapshot in which nothing about the key changed. Built whole from all snapshots; a day without one ends nothing.
 with
@@ -19,7 +23,7 @@ described as (
 
     select
         *,
-        {{ content_hash('sightings', ['key_name', 'key_hint', 'workspace_id', 'owner_id', 'owner_type', 'status']) }}
+        {{ content_hash('sightings', description_columns) }}
             as description_hash
     from sightings
 
@@ -57,6 +61,8 @@ select
     workspace_id,
     owner_id,
     owner_type,
+    created_by_id,
+    created_at,
     status,
     min(observed_date) as first_observed_date,
     max(observed_date) as last_observed_date
@@ -70,5 +76,7 @@ group by
     workspace_id,
     owner_id,
     owner_type,
+    created_by_id,
+    created_at,
     status,
     version_number

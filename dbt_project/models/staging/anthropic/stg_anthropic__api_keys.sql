@@ -12,5 +12,7 @@ select
         when {{ blank_to_null('principal_id') }} is not null then {{ blank_to_null('principal_type') }}
         else {{ blank_to_null('created_by_type') }}
     end as owner_type,
+    {{ blank_to_null('created_by_id') }} as created_by_id,
+    {{ rfc3339_to_utc('created_at') }} as created_at,
     {{ blank_to_null('status') }} as status
 from {{ source('raw', 'anthropic_api_keys') }}

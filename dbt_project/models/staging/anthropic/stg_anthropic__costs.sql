@@ -13,7 +13,7 @@ select
     {{ blank_to_null('inference_geo') }} as inference_geo,
     {{ blank_to_null('speed') }} as speed,
     coalesce(lower({{ blank_to_null('cost_type') }}), 'unmapped') as cost_type,
-    -- The words of the price list; a word that is new passes through and warns.
+    -- The words of the price book; a word that is new passes through and warns.
     case lower({{ blank_to_null('token_type') }})
         when 'uncached_input_tokens' then 'uncached_input'
         when 'cache_read_input_tokens' then 'cache_read'

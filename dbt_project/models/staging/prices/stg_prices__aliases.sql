@@ -1,0 +1,5 @@
+select
+    provider,
+    alias,
+    model
+from {{ source('raw', 'price_book_aliases') }}
