@@ -68,7 +68,8 @@ def _print(bill: BillFile) -> bool:
     if bill.problem is not None:
         _complain(str(bill.problem))
         return True
-    table = Table(title=escape(f"{bill.name}: {bill.form.version if bill.form else ''}, {bill.rows} rows"))
+    _say(f"{bill.name}: {bill.form.version if bill.form else ''}, {bill.rows} rows")
+    table = Table()
     for heading in ("period", "what"):
         table.add_column(heading)
     table.add_column("rows", justify="right")

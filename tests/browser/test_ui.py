@@ -21,7 +21,7 @@ from tokengov_pipelines.demo.environment import provider_environment
 from tokengov_pipelines.demo.late_call import insert_late_call
 from tokengov_pipelines.demo.postgres import EmbeddedPostgres, create_reader
 from tokengov_pipelines.demo.run import APPROVER, CLEAN, PREPARER
-from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PULL_REQUESTS, PREPARE_MONTH
+from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH
 from tokengov_pipelines.runner import run_job
 from tokengov_pipelines.settings import load_installation
 
@@ -123,6 +123,8 @@ def load_and_close_august(home: Path) -> None:
         installation = load_installation(home)
         loaded = run_job(installation, LOAD_DAYS, first=f"{CLEAN}-01", last=f"{CLEAN}-31", resource_overrides=reader)
         assert loaded.succeeded, loaded
+        reports = run_job(load_installation(home), LOAD_PROVIDERS, first=f"{CLEAN}-01", last=f"{CLEAN}-31")
+        assert reports.succeeded, reports
         assert run_job(load_installation(home), LOAD_PULL_REQUESTS).succeeded
         closed = run_job(installation, CLOSE_MONTH, first=CLEAN, config=signed, resource_overrides=reader)
         assert closed.succeeded, closed

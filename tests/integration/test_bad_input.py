@@ -197,7 +197,8 @@ def test_directory_invoices_and_ledger_are_each_told_once(loaded_month: TestHome
         "euros.json currency: ": "the invoice is in EUR and the books are in USD; this release does not convert ",
         "footing.json lines_total: ": "24.07 is written and the lines add up to 24.00, a difference of 0.07. Fix: ",
         "other.json lines_total: ": "invoice OPENAI-2026-09 of openai is also in openai-2026-09.json with other ",
-        "failed marts/fct_spend_monthly_every_day_extracted, marts/fct_spend_monthly_quarantine_is_empty_or_waived: ": (
+        "failed price_book, marts/fct_spend_monthly_every_day_extracted, "
+        "marts/fct_spend_monthly_quarantine_is_empty_or_waived: ": (
             "the ledger at postgresql+psycopg2://ledger:***@127.0.0.1:9/ledger cannot be reached: "
         ),
         "alerts were not recorded: ": "the ledger at postgresql+psycopg2://ledger:***@127.0.0.1:9/ledger cannot be ",

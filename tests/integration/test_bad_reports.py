@@ -141,7 +141,7 @@ def test_a_missing_page_fails_the_load_and_its_days_are_missing_reports(without_
     (error,) = without_a_page.match().errors
     assert error.code is ErrorCode.MISSING_REPORT
     assert error.key == "5 days: 2026-10-01, 2026-10-02, 2026-10-03, 2026-10-04, 2026-10-05"
-    assert error.fix == "run load_providers_job for 2026-10-01 to 2026-10-05"
+    assert error.fix == "tokengov load-providers 2026-10-01 2026-10-05"
 
 
 def test_a_cursor_that_expires_half_way_is_begun_again_and_no_row_counts_twice(whole: Loaded) -> None:

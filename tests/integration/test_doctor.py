@@ -147,7 +147,8 @@ def of(home: TestHome, source: str, check: str) -> Finding:
 
 def test_a_well_set_home_is_green_and_ends_with_zero(with_providers: TestHome) -> None:
     findings = look(with_providers)
-    assert [finding for finding in findings if finding.level is not Level.OK] == []
+    found = [(finding.source, finding.level) for finding in findings if finding.level is not Level.OK]
+    assert found == [("cloud bills", Level.NOT_CONFIGURED)]
     checks: dict[str, list[str]] = {}
     for finding in findings:
         checks.setdefault(finding.source, []).append(finding.check)
@@ -165,6 +166,7 @@ def test_a_well_set_home_is_green_and_ends_with_zero(with_providers: TestHome) -
         ],
         "directory": ["files", "ending cost centers", "gaps", "next month's orphans"],
         "invoices": ["files"],
+        "cloud bills": ["configured"],
         "Anthropic": [
             *("clock", "usage report", "cost report", "API keys", "workspaces", "users", "service accounts"),
         ],
