@@ -129,6 +129,7 @@ def gather_month(
         controllers=controllers_of(lake, month),
         true_up_block_pct=policy.chargeback.true_up_block_pct,
         unapproved_prices=price_book_blocker(ledger, lake),
+        prepaid=frozenset(match.prepaid),
     )
     return MonthView(month, lines, problems, due, facts, _sources(month, lake, screening, due, policy), found)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assets.bypass_evidence import gather_evidence
+from assets.cycle_search import paused_cycle_search
 from assets.month_reconciliation import MonthMatch
 from assets.open_items import read_items
 from assets.unproxied import gather_unproxied
@@ -49,6 +50,11 @@ def gather_findings(
     installation: Installation, lake: Lake, tables: Tables, ledger: Ledger, match: MonthMatch
 ) -> MonthFindings:
     """Judge a month's match with what people recorded about it."""
+    with paused_cycle_search():
+        return _judged(installation, lake, tables, ledger, match)
+
+
+def _judged(installation: Installation, lake: Lake, tables: Tables, ledger: Ledger, match: MonthMatch) -> MonthFindings:
     keys = gather_unproxied(installation, lake, tables, ledger, match)
     items = _items(installation, tables, ledger, match, keys)
     overdue = {(item.provider, item.account) for item in blocks_matched(items, aging_day(match.month))}

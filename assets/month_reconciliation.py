@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from assets.cycle_search import paused_cycle_search
 from assets.prepaid import roll_forwards
 from assets.reconciliation_inputs import (
     MIDNIGHT_CALLS,
@@ -66,10 +67,11 @@ def match_month(installation: Installation, lake: Lake, tables: Tables, month: B
     known = _remembered.get(key)
     if known and known[0] == _stamps(lake, tables, known[1].inputs.period):
         return known[1]
-    inputs = gather_inputs(installation, lake, tables, InvoicePeriod(month.first_day, month.next().first_day))
-    # Taken before the match is made: what changes meanwhile is seen at the next call.
-    stamps = _stamps(lake, tables, inputs.period)
-    found = _matched(installation, lake, inputs, month)
+    with paused_cycle_search():
+        inputs = gather_inputs(installation, lake, tables, InvoicePeriod(month.first_day, month.next().first_day))
+        # Taken before the match is made: what changes meanwhile is seen at the next call.
+        stamps = _stamps(lake, tables, inputs.period)
+        found = _matched(installation, lake, inputs, month)
     _remembered.clear()  # one month at a time: that is what a run asks for
     _remembered[key] = (stamps, found)
     return found

@@ -5,6 +5,7 @@ Belongs here: which providers are prepaid, their statements and their month's us
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,12 +15,14 @@ from tokengov_pipelines.domain.legs import Legs
 from tokengov_pipelines.domain.money import exact_sum
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.prepaid import (
+    PrepaidCode,
+    PrepaidProblem,
     PrepaidRollForward,
     PrepaidStatement,
     prepaid_statements,
     roll_forward,
 )
-from tokengov_pipelines.domain.reconciliation import Tolerances
+from tokengov_pipelines.domain.reconciliation import ReconciliationStatus, Tolerances
 from tokengov_pipelines.settings import Installation
 
 
@@ -50,7 +53,7 @@ def roll_forwards(
         )
         is_whole = mine.costs is not None and not any(day in mine.missing_report_days for day in month.days())
         usage = exact_sum(each.amount for each in mine.costs or () if month.contains(each.day)) if is_whole else None
-        found[provider] = roll_forward(
+        rolled = roll_forward(
             month,
             provider,
             accounts[0] if accounts else "",
@@ -59,4 +62,10 @@ def roll_forwards(
             Tolerances(recon.rounding_abs, recon.abs_floor, recon.rel, recon.cap, recon.block_multiple),
             currency=installation.policy.money.functional_currency,
         )
+        if len(accounts) > 1:
+            named = ", ".join(accounts)
+            what = f"{provider} {month}: the credits of {len(accounts)} accounts ({named}) are not told apart"
+            problem = PrepaidProblem(PrepaidCode.SEVERAL_ACCOUNTS, what, "hold the month, or keep one account prepaid")
+            rolled = replace(rolled, status=ReconciliationStatus.BLOCKED, problems=(*rolled.problems, problem))
+        found[provider] = rolled
     return found

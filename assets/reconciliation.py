@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from assets.cycle_search import paused_cycle_search
 from assets.ledger import open_ledger
 from assets.month_findings import MonthFindings, gather_findings
 from assets.month_reconciliation import match_month
@@ -93,7 +94,8 @@ def reconciliation_assets(
         context: dg.AssetExecutionContext, home: Home, lake: Lake, tables: Tables, notifier: Notifier
     ) -> Iterator[dg.MaterializeResult]:
         wanted = [dt.date.fromisoformat(key) for key in context.partition_keys]
-        _write_days(home, lake, tables, wanted)
+        with paused_cycle_search():
+            _write_days(home, lake, tables, wanted)
         told = observe_day(home.installation, lake, tables, wanted, notifier, context.run.run_id)
         context.log.info(f"{told} alerts opened, raised or closed")
         for name in _DAILY_SPECS:
@@ -189,8 +191,8 @@ def _month_metadata(found: MonthFindings) -> dict[str, dict[str, Any]]:
         )
         for each in found.reconciliations
     ]
-    evidence = "\n".join(f"- **{each.level}** {each.words} {each.next_step}" for each in found.evidence)
-    findings = "\n".join(f"- **{each.kind}**: {each.words} {each.next_step}" for each in found.findings)
+    evidence = "\n".join(f"- **{each.level}** {each.words} Next: {each.next_step}" for each in found.evidence)
+    findings = "\n".join(f"- **{each.kind}**: {each.words} Next: {each.next_step}" for each in found.findings)
     return {
         "fct_reconciliation_monthly": {
             "invoices": dg.MetadataValue.table(statuses) if statuses else "none",

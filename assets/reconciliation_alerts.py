@@ -54,16 +54,21 @@ def observe_day(
     notifier: Notifier,
     run_id: str,
 ) -> int:
-    """The same for the month to date of the newest of these days, where it has no invoice yet."""
+    """The same for the last two months of these days, of every provider that has no invoice of the month yet."""
+    months = sorted({BillingMonth.of(day) for day in days})[-2:]
+    return sum(_observe_to_date(installation, lake, tables, month, notifier, run_id) for month in months)
+
+
+def _observe_to_date(
+    installation: Installation, lake: Lake, tables: Tables, month: BillingMonth, notifier: Notifier, run_id: str
+) -> int:
     ledger = open_ledger(installation)
-    month = max((BillingMonth.of(day) for day in days), default=None)
-    if month is None:
-        return 0
-    inputs, reconciliations = month_to_date(installation, lake, tables, month)
-    if any(month in invoice.period.months() for invoice in inputs.invoices):
-        return 0  # the month's own run knows more
+    inputs, to_date = month_to_date(installation, lake, tables, month)
+    # Of an invoiced provider the month's own run knows more.
+    invoiced = {invoice.provider for invoice in inputs.invoices if month in invoice.period.months()}
+    reconciliations = [each for each in to_date if each.provider not in invoiced]
     match = MonthMatch(month, inputs, tuple(reconciliations))
-    keys = gather_unproxied(installation, lake, tables, ledger, match)
+    keys = [key for key in gather_unproxied(installation, lake, tables, ledger, match) if key.provider not in invoiced]
     told = month_findings(installation, match, reconciliations, keys)
     figures = _figures(installation, lake, month, reconciliations, inputs.invoices, None)
     return _observe(installation, ledger, month, reconciliations, keys, told, figures, notifier, run_id)

@@ -119,7 +119,7 @@ class CloseFacts:
     with `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a
     waiver for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %, and
     `true_up_block_pct` one of the logged spend of its period. `unapproved_prices` says why the price book may not be
-    used, None when two people approved it (Rule 12.4).
+    used, None when two people approved it (Rule 12.4). `prepaid` are providers whose credits stand for an invoice.
     """
 
     month: BillingMonth
@@ -137,6 +137,7 @@ class CloseFacts:
     empty_days: Mapping[str, Sequence[dt.date]] = field(default_factory=dict)
     true_up_block_pct: Decimal = Decimal("2.0")
     unapproved_prices: UnapprovedBook | None = None
+    prepaid: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,12 @@ def _missing_invoices(facts: CloseFacts) -> list[Blocker]:
     return [
         Blocker(
             "missing_invoice",
+            f"{provider} logged {usd(logged):f} USD in {facts.month} and has no statement of its credits",
+            f"add {facts.month} to directory/prepaid_statements.csv from the provider's console",
+        )
+        if provider in facts.prepaid
+        else Blocker(
+            "missing_invoice",
             f"{provider} logged {usd(logged):f} USD in {facts.month} and has no invoice",
             f"tokengov invoice new {provider} {facts.month}",
         )
@@ -258,6 +265,8 @@ def _errors(facts: CloseFacts, invoice: InvoiceFacts) -> list[Blocker]:
 
 def _large_true_up(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:
     """Rule 6.1: three tests, because in a net figure two large errors cancel."""
+    if any(error.code in (ErrorCode.MISSING_EXTRACT, ErrorCode.MISSING_REPORT) for error in invoice.errors):
+        return []  # what a missing day does to the figures is no difference of price or quantity
     tests = {
         "the true-up": invoice.true_up,
         "volume + mix": invoice.quantity,
@@ -300,6 +309,8 @@ def _unexplained(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Wai
             "tokengov invoice check FILE, then backfill the calls that are missing; no waiver lifts this status, "
             "the difference has to be explained"
         )
+        if invoice.provider in facts.prepaid:
+            fix = "compare directory/prepaid_statements.csv with the provider's console; no waiver lifts this status"
         return [Blocker("status_blocked", f"{figures}, status {invoice.status}", fix)]
     if invoice.status is not ReconciliationStatus.INVESTIGATE:
         return []

@@ -80,6 +80,7 @@ class PrepaidCode(StrEnum):
     WRONG_CURRENCY = "wrong_currency"
     NEGATIVE_BALANCE = "negative_balance"
     SECOND_STATEMENT = "second_statement"
+    SEVERAL_ACCOUNTS = "several_accounts"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tokengov_pipelines.ledger.events import append_event
 from tokengov_pipelines.ledger.periods import PeriodState, read_period
 from tokengov_pipelines.ledger.tables import waivers
 
-OF_ONE_INVOICE = frozenset({WaiverSubject.SUSPENSE, WaiverSubject.INVESTIGATE})
+OF_ONE_INVOICE = frozenset({WaiverSubject.SUSPENSE, WaiverSubject.INVESTIGATE, WaiverSubject.TRUE_UP})
 """The subjects that speak of an invoice and may name its provider; the others speak of the whole month."""
 
 
