@@ -9,7 +9,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo demo-clean ui test check lint types contracts sql dbt-build bench prices lock clean
+.PHONY: help setup demo demo-clean ui test check lint types contracts sql dbt-build bench focus-validate prices lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,11 +53,15 @@ sql: setup
 dbt-build: setup ## every model, test and unit test on an empty home
 	$(BIN)/python -m tests.dbt_build
 
-bench: setup ## extraction, close, daily build and the rules against their yardsticks (about 20 minutes, 5 GB of temporary files)
+bench: setup ## extraction, close, daily build, rules and pack against their yardsticks (about 20 minutes, 5 GB of temporary files)
 	$(BIN)/python -m benchmarks.extract
 	$(BIN)/python -m benchmarks.close
 	$(BIN)/python -m benchmarks.daily
 	$(BIN)/python -m benchmarks.rules
+	$(BIN)/python -m benchmarks.pack
+
+focus-validate: setup ## run the official FOCUS validator on a file of a pack (FILE=...; needs Python 3.12)
+	$(BIN)/python -m scripts.validate_focus $(FILE)
 
 prices: setup ## say whether the checked-in price list is what genai-prices and the reviewed rows give
 	$(BIN)/python -m scripts.price_seed --check

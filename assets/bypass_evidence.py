@@ -8,9 +8,9 @@ it is added to anything.
 from collections.abc import Iterator
 
 from assets.claude_code import gather_claude_code
-from assets.month_reconciliation import MonthMatch
 from resources.lake import Lake
 from resources.tables import Tables
+from tokengov_pipelines.closing.match import MonthMatch
 from tokengov_pipelines.domain.bypass import BypassEvidence, EvidenceLevel
 from tokengov_pipelines.domain.bypass_findings import no_proxy_route, ungoverned_seats
 from tokengov_pipelines.domain.claude_code import (

@@ -11,18 +11,27 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from assets.lake_partitions import lake_partitions
 from assets.ledger import open_ledger
-from assets.month import MonthView, gather_month
-from assets.unit_cost import UnitCost, gather_unit_cost, unit_cost_metadata
+from assets.month import MonthView, gather_month, people_of
+from assets.unit_cost import count_pull_requests, unit_cost_metadata
 from resources.home import Home
 from resources.lake import Lake
 from resources.tables import Tables
+from tokengov_pipelines.closing.closed_month import close_month
+from tokengov_pipelines.closing.input_files import input_files
+from tokengov_pipelines.closing.pack_files import approved_content, pack_of
+from tokengov_pipelines.closing.reperformance import performed_again, require_same
 from tokengov_pipelines.domain.chargeback import ChargebackLine
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.pack.content import PackContent, assemble_pack
-from tokengov_pipelines.pack.seal import SealResult, seal_close, write_draft
+from tokengov_pipelines.ledger.ledger import Ledger
+from tokengov_pipelines.ledger.periods import PeriodState
+from tokengov_pipelines.pack.code_version import code_version
+from tokengov_pipelines.pack.seal import SealedBy, SealResult, seal_close, write_draft
+from tokengov_pipelines.settings import Installation
 
 FINANCE = "team:finance"
+DETAIL = "fct_chargeback_detail_monthly"
 _LINES_SHOWN = 200
 
 _TYPES: dict[str, pa.DataType] = {
@@ -69,8 +78,8 @@ def finance_assets(
             ["raw", "directory_cost_centers"],
         ],
         description=(
-            "Every invoice of the month over cost centers, to the cent, as known now (Rule 6.1). What the log does not "
-            "hold stands in one named line at the central cost center; its causes are in the reconciliation."
+            "Every invoice of the month over cost centers by its pools, to the cent, as known now, with the drill "
+            "table and the corrections of closed months (Rules 6.1 to 6.9, 2.5)."
         ),
     )
     def fct_chargeback_monthly(
@@ -78,9 +87,9 @@ def finance_assets(
     ) -> dg.MaterializeResult:
         for key in context.partition_keys:
             view = gather_month(home.installation, lake, tables, key)
-            rows = [_as_row(line) for line in view.lines]
-            content = pa.Table.from_pylist(rows, schema=CHARGEBACK_SCHEMA)
-            tables.write("fct_chargeback_monthly", f"billing_month={view.month}", content)
+            for table, lines in (("fct_chargeback_monthly", view.lines), (DETAIL, view.closed.charges.detail)):
+                content = pa.Table.from_pylist([_as_row(line) for line in lines], schema=CHARGEBACK_SCHEMA)
+                tables.write(table, f"billing_month={view.month}", content)
             context.add_asset_metadata(_charge_metadata(view), partition_key=key)
         return dg.MaterializeResult()
 
@@ -101,8 +110,8 @@ def finance_assets(
             *pull_requests,
         ],
         description=(
-            "chargeback.csv, reconciliation.csv, recon_items.csv, unproxied.csv, the waterfall pictures, "
-            "cost_per_pr.csv and control_totals.json as a draft (v0). A closed month is never rewritten."
+            "The finance pack as a draft (v0): charges, journal, reconciliation, FOCUS, workbook, one-page report and "
+            "the inputs to re-perform them (Rule 11). A closed month is never rewritten."
         ),
     )
     def chargeback_pack(
@@ -112,11 +121,18 @@ def finance_assets(
         ledger = open_ledger(installation)
         for key in context.partition_keys:
             view = gather_month(installation, lake, tables, key)
-            unit_cost = gather_unit_cost(installation, lake, tables, view.month, view.lines)
-            content = _content(view, 0, unit_cost)
-            result = write_draft(ledger, installation.home, content, actor="dagster", run_id=context.run.run_id)
+            content = pack_of(view.closed)
+            result = write_draft(
+                ledger,
+                installation.home,
+                content,
+                _sealed_by(installation, lake, tables, ledger, view, context.run.run_id),
+                actor="dagster",
+                close_content_sha256=_approved_content(ledger, view),
+            )
             context.log.info(f"{key}: {result.reason}")
-            metadata = {**_pack_metadata(result), **unit_cost_metadata(unit_cost)}
+            counted = count_pull_requests(installation, lake, view.month)
+            metadata = {**_pack_metadata(result), **unit_cost_metadata(view.closed.unit_cost, counted)}
             context.add_asset_metadata(metadata, partition_key=key)
         return dg.MaterializeResult()
 
@@ -140,33 +156,43 @@ def finance_assets(
             view = gather_month(
                 installation, lake, tables, key, version=version, preparer=config.preparer, approver=config.approver
             )
-            unit_cost = gather_unit_cost(installation, lake, tables, view.month, view.lines)
-            content = _content(view, version, unit_cost)
-            result = seal_close(ledger, installation.home, content, view.facts, run_id=context.run.run_id)
+            content = pack_of(view.closed)
+            require_same(content.files, performed_again(content.files))
+            by = _sealed_by(installation, lake, tables, ledger, view, context.run.run_id)
+            result = seal_close(ledger, installation.home, content, view.facts, by)
             if result.blockers:
                 points = "\n".join(f"- {blocker}" for blocker in result.blockers)
                 held = f"{key} is held, nothing was closed:\n{points}"
                 raise dg.Failure(held, allow_retries=False)
             context.log.info(f"{key}: {result.reason}")
+            for warning in result.warnings:
+                context.log.warning(warning)
             context.add_asset_metadata(_pack_metadata(result), partition_key=key)
         return dg.MaterializeResult()
 
     return [fct_chargeback_monthly, chargeback_pack, closed_month]
 
 
-def _content(view: MonthView, version: int, unit_cost: UnitCost | None) -> PackContent:
-    return assemble_pack(
-        view.month,
-        version,
-        lines=view.lines,
-        problems=view.problems,
-        invoices=view.invoices,
-        sources=view.sources,
-        unit_cost=unit_cost.rows if unit_cost else None,
-        reconciliations=view.findings.reconciliations,
-        items=view.findings.items,
-        unproxied=view.findings.keys,
+def _sealed_by(
+    installation: Installation, lake: Lake, tables: Tables, ledger: Ledger, view: MonthView, run_id: str
+) -> SealedBy:
+    return SealedBy(
+        run_id=run_id,
+        code_version=code_version(),
+        policy_sha256=installation.policy.sha256(),
+        lake_partitions=lake_partitions(lake, tables, view.closed.inputs.facts.days, view.closed.match.invoices),
+        people=people_of(lake),
+        adjustments_known=ledger.adjustments_known() if view.closed.charges.corrections else None,
     )
+
+
+def _approved_content(ledger: Ledger, view: MonthView) -> str | None:
+    """The content hash of a close of the same inputs now: what people sign. None of a month that is closed."""
+    period = ledger.period(view.month)
+    if period.state is PeriodState.CLOSED:
+        return None
+    closing = close_month(view.closed.inputs, period.version + 1, match=view.closed.match)
+    return approved_content(closing, input_files(closing.inputs))
 
 
 def _as_row(line: ChargebackLine) -> dict[str, Any]:

@@ -1,41 +1,37 @@
-"""What is known of one billing month, gathered from lake, derived tables and ledger for the rules to decide.
+"""What is known of one billing month for finance: its close as computed now, and the facts that decide whether it may.
 
-Belongs here: reading, and nothing else. Does not belong here: who is charged (`domain.chargeback`), whether the month
-may close (`domain.close`), writing (`assets.finance`).
+Belongs here: putting together what was computed and what the close has to know. Does not belong here: the rules
+(`tokengov_pipelines.closing`, `domain.close`), the inputs (`assets.month_inputs`), writing (`assets.finance`).
 """
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from assets.known_month import known_month
 from assets.ledger import open_ledger
-from assets.month_findings import MonthFindings, gather_findings
-from assets.month_reconciliation import match_month
 from resources.lake import Lake
 from resources.price_approvals import price_book_blocker
 from resources.readings import state_at
 from resources.tables import Tables
-from tokengov_pipelines.domain.attribution import Rung
-from tokengov_pipelines.domain.chargeback import (
-    ChargebackLine,
-    ChargebackPolicy,
-    ChargebackProblem,
-    CostCenter,
-    InvoiceHeader,
-    LoggedSpend,
-    charge_month,
-)
-from tokengov_pipelines.domain.close import Blocker, CloseFacts, close_blockers, invoice_facts
+from tokengov_pipelines.closing.closed_month import ClosedMonth, close_month
+from tokengov_pipelines.closing.findings import MonthFindings
+from tokengov_pipelines.domain.approval import Person
+from tokengov_pipelines.domain.charge_problems import ChargebackProblem
+from tokengov_pipelines.domain.chargeback import ChargebackLine, InvoiceHeader
+from tokengov_pipelines.domain.close import Blocker, close_blockers
+from tokengov_pipelines.domain.close_facts import CloseFacts, invoice_facts
 from tokengov_pipelines.domain.day_state import DayState
 from tokengov_pipelines.domain.invoice import Invoice
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.pack.control_totals import SourceTotals
-from tokengov_pipelines.settings import Installation, Policy
+from tokengov_pipelines.policy import Policy
+from tokengov_pipelines.settings import Installation
 
 PROXY_LOG = "raw/litellm_spend_logs"
 USAGE = "marts/fct_usage_daily"
@@ -43,15 +39,27 @@ USAGE = "marts/fct_usage_daily"
 
 @dataclass(frozen=True)
 class MonthView:
-    """One month as known now: charge lines, what could not be charged, facts of a close, sources, reconciliations."""
+    """One month as known now: its close as computed, what it means, the facts of a close."""
 
     month: BillingMonth
-    lines: tuple[ChargebackLine, ...]
-    problems: tuple[ChargebackProblem, ...]
-    invoices: tuple[InvoiceHeader, ...]
-    facts: CloseFacts
-    sources: tuple[SourceTotals, ...]
+    closed: ClosedMonth
     findings: MonthFindings
+    facts: CloseFacts
+
+    @property
+    def lines(self) -> tuple[ChargebackLine, ...]:
+        """The charge lines."""
+        return self.closed.charges.lines
+
+    @property
+    def problems(self) -> tuple[ChargebackProblem, ...]:
+        """What could not be charged."""
+        return self.closed.charges.problems
+
+    @property
+    def invoices(self) -> tuple[InvoiceHeader, ...]:
+        """The invoices and approved accruals that bill a day of the month."""
+        return self.closed.charges.invoices
 
     def blockers(self, ledger: Ledger, codes: Iterable[str]) -> list[Blocker]:
         """What holds the close now, of the given kinds, with the waivers in force."""
@@ -69,69 +77,49 @@ def gather_month(
     preparer: str = "",
     approver: str = "",
 ) -> MonthView:
-    """Read everything that is known of the month `key`, reconcile it, and charge it as version `version`."""
+    """Read everything that is known of the month `key` and compute its close as version `version`."""
     month, policy = BillingMonth.parse(key), installation.policy
-    spend_rows = tables.rows("fct_spend_monthly", [f"billing_month={month}"])
+    ledger = open_ledger(installation)
+    known = known_month(installation, lake, tables, ledger, month)
     screening, missing, empty = _screening(lake, tables, month)
+    spend_rows = tables.rows("fct_spend_monthly", [f"billing_month={month}"])
     if not any(missing.values()) and not empty and not _same_calls(spend_rows, screening):
         missing[USAGE] = list(month.days())
-    match = match_month(installation, lake, tables, month)
-    ledger = open_ledger(installation)
-    found = gather_findings(installation, lake, tables, ledger, match)
-    invoices = [_header(each) for each in match.invoices]
-    lines, problems = charge_month(
-        month,
-        invoices,
-        [
-            LoggedSpend(
-                provider=row["provider"],
-                cost_center=row["cost_center"],
-                rung=Rung[row["rung"].upper()],
-                logged=row["logged_spend_usd"],
-                tokens=row["total_tokens"],
-            )
-            for row in spend_rows
-        ],
-        cost_centers_of(lake, month),
-        ChargebackPolicy(
-            suspense=policy.attribution.suspense,
-            central=policy.attribution.central,
-            mode=policy.chargeback.mode,
-            functional_currency=policy.money.functional_currency,
-            sha256=policy.sha256(),
-        ),
-        version,
-    )
-    due = tuple(invoice for invoice in invoices if month in invoice.period.months())
+    sources = _sources(month, lake, screening, known.match.invoices, policy)
+    inputs = replace(known.inputs, facts=replace(known.inputs.facts, sources=sources))
+    closed = close_month(inputs, version, match=known.match)
     quarantined = [row for row in screening if row["disposition"] == "quarantined"]
-    logged: dict[str, Decimal] = {}
-    for row in spend_rows:
-        logged[row["provider"]] = logged.get(row["provider"], Decimal(0)) + row["logged_spend_usd"]
     facts = CloseFacts(
         month=month,
         missing_days=missing,
         shrunk_days=_held_back(lake, month),
         empty_days={PROXY_LOG: empty},
-        logged=logged,
+        logged=closed.charges.logged,
         invoices=[
-            invoice_facts(
-                header, lines, policy.attribution.suspense, found.of_invoice(header.provider, header.invoice_id)
-            )
-            for header in due
-            if _is_charged(header, lines)
+            invoice_facts(each, closed.charges.lines, policy.attribution.suspense, found)
+            for each in closed.charges.billed
+            if (found := closed.reconciliation_of(each.header)) is not None
         ],
         quarantined_calls=sum(row["calls"] for row in quarantined),
         quarantined_spend=sum((row["spend_usd"] or Decimal(0) for row in quarantined), Decimal(0)),
         max_suspense_pct=policy.attribution.max_suspense_pct,
         preparer=preparer,
         approver=approver,
-        problems=problems,
+        problems=closed.charges.problems,
         controllers=controllers_of(lake, month),
         true_up_block_pct=policy.chargeback.true_up_block_pct,
         unapproved_prices=price_book_blocker(ledger, lake),
-        prepaid=frozenset(match.prepaid),
+        prepaid=frozenset(known.match.prepaid),
+        journal_problems=tuple(str(each) for each in closed.journal_problems),
+        corrections_gross=closed.corrections_gross,
+        materiality=policy.period.materiality_reopen_usd,
     )
-    return MonthView(month, lines, problems, due, facts, _sources(month, lake, screening, due, policy), found)
+    return MonthView(month, closed, replace(closed.findings, evidence=known.findings.evidence), facts)
+
+
+def people_of(lake: Lake) -> list[Person]:
+    """people.csv: who may sign, with which key, on which days."""
+    return [Person.of(row) for row in _table(lake, "directory_people")]
 
 
 def _screening(
@@ -199,29 +187,11 @@ def _table(lake: Lake, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _header(invoice: Invoice) -> InvoiceHeader:
-    return InvoiceHeader(
-        provider=invoice.provider,
-        invoice_id=invoice.invoice_id,
-        total=invoice.total,
-        currency=invoice.currency,
-        period=invoice.period,
-    )
-
-
 def _in_force(rows: Iterable[Mapping[str, Any]], month: BillingMonth) -> list[Mapping[str, Any]]:
     """Rows whose interval touches the month, the later ones last, so that the last one of a key is the newest."""
     first, end = month.first_day, month.next().first_day
     touching = [row for row in rows if row["valid_from"] < end and (row["valid_to"] is None or row["valid_to"] > first)]
     return sorted(touching, key=lambda row: row["valid_from"])
-
-
-def cost_centers_of(lake: Lake, month: BillingMonth) -> dict[str, CostCenter]:
-    """The cost centers that are valid on a day of the month, by code, as they were last in it."""
-    return {
-        row["code"]: CostCenter(code=row["code"], name=row["name"], legal_entity=row["legal_entity"])
-        for row in _in_force(_table(lake, "directory_cost_centers"), month)
-    }
 
 
 def controllers_of(lake: Lake, month: BillingMonth) -> frozenset[str]:
@@ -231,15 +201,11 @@ def controllers_of(lake: Lake, month: BillingMonth) -> frozenset[str]:
     return frozenset(row[field] for row in controllers for field in ("email", "name"))
 
 
-def _is_charged(header: InvoiceHeader, lines: Iterable[ChargebackLine]) -> bool:
-    return any((line.provider, line.invoice_id) == (header.provider, header.invoice_id) for line in lines)
-
-
 def _sources(
     month: BillingMonth,
     lake: Lake,
     screening: list[dict[str, Any]],
-    invoices: Iterable[InvoiceHeader],
+    invoices: Iterable[Invoice],
     policy: Policy,
 ) -> tuple[SourceTotals, ...]:
     currency = policy.money.functional_currency
@@ -277,5 +243,6 @@ def _sources(
             max_date=header.period.last_day,
         )
         for header in invoices
+        if month in header.period.months()
     ]
     return tuple(totals)

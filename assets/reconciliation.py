@@ -1,7 +1,7 @@
 """The reconciliation tables: each day as soon as log and reports are there, each month with its invoices.
 
 Belongs here: thin assets, read → rule → write → metadata. Does not belong here: what is read
-(`assets.month_reconciliation`, `assets.month_findings`), the rules (`domain`), columns and rows
+(`assets.known_month`), the rules (`domain`), columns and rows
 (`assets.reconciliation_tables`), alerts (`assets.reconciliation_alerts`).
 """
 
@@ -14,9 +14,8 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.cycle_search import paused_cycle_search
+from assets.known_month import known_month
 from assets.ledger import open_ledger
-from assets.month_findings import MonthFindings, gather_findings
-from assets.month_reconciliation import match_month
 from assets.reconciliation_alerts import observe_day, observe_month
 from assets.reconciliation_inputs import gather_inputs
 from assets.reconciliation_tables import (
@@ -34,6 +33,7 @@ from resources.home import Home
 from resources.lake import Lake
 from resources.notifier import Notifier
 from resources.tables import Tables
+from tokengov_pipelines.closing.findings import MonthFindings
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
 from tokengov_pipelines.domain.reconciliation import Reconciliation
 from tokengov_pipelines.domain.waterfall import match_usage
@@ -129,10 +129,10 @@ def reconciliation_assets(
         ledger = open_ledger(home.installation)
         for key in context.partition_keys:
             month = BillingMonth.parse(key)
-            match = match_month(home.installation, lake, tables, month)
-            found = gather_findings(home.installation, lake, tables, ledger, match)
+            known = known_month(home.installation, lake, tables, ledger, month)
+            found = known.findings
             _write_month(tables, month, found)
-            told = observe_month(home.installation, lake, ledger, match, found, notifier, context.run.run_id)
+            told = observe_month(home.installation, lake, ledger, known, notifier, context.run.run_id)
             context.log.info(f"{key}: {told} alerts opened, raised or closed")
             for name, metadata in _month_metadata(found).items():
                 context.add_asset_metadata(metadata, asset_key=["marts", name], partition_key=key)

@@ -7,11 +7,9 @@ Belongs here: what the conditions are read from, and recording them. Does not be
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
+from assets.known_month import KnownMonth, month_to_date
 from assets.ledger import open_ledger
-from assets.month_findings import MonthFindings, month_findings
-from assets.month_reconciliation import MonthMatch, month_to_date
-from assets.prepaid import read_statements
-from assets.unproxied import gather_unproxied
+from assets.reconciliation_inputs import read_statements
 from resources.lake import Lake
 from resources.notifier import Notifier
 from resources.readings import PROXY_LOG, REPORTS, state_at
@@ -34,12 +32,12 @@ def observe_month(
     installation: Installation,
     lake: Lake,
     ledger: Ledger,
-    match: MonthMatch,
-    found: MonthFindings,
+    known: KnownMonth,
     notifier: Notifier,
     run_id: str,
 ) -> int:
     """Open, raise and close the alerts of a month that has its invoices; returns how many of them changed."""
+    match, found = known.match, known.findings
     figures = _figures(installation, lake, match.month, found.reconciliations, match.inputs.invoices, found.items)
     return _observe(
         installation, ledger, match.month, found.reconciliations, found.keys, found.findings, figures, notifier, run_id
@@ -63,15 +61,12 @@ def _observe_to_date(
     installation: Installation, lake: Lake, tables: Tables, month: BillingMonth, notifier: Notifier, run_id: str
 ) -> int:
     ledger = open_ledger(installation)
-    inputs, to_date = month_to_date(installation, lake, tables, month)
-    # Of an invoiced provider the month's own run knows more.
-    invoiced = {invoice.provider for invoice in inputs.invoices if month in invoice.period.months()}
-    reconciliations = [each for each in to_date if each.provider not in invoiced]
-    match = MonthMatch(month, inputs, tuple(reconciliations))
-    keys = [key for key in gather_unproxied(installation, lake, tables, ledger, match) if key.provider not in invoiced]
-    told = month_findings(installation, match, reconciliations, keys)
-    figures = _figures(installation, lake, month, reconciliations, inputs.invoices, None)
-    return _observe(installation, ledger, month, reconciliations, keys, told, figures, notifier, run_id)
+    known = month_to_date(installation, lake, tables, ledger, month)
+    match = known.match
+    figures = _figures(installation, lake, month, match.reconciliations, match.inputs.invoices, None)
+    return _observe(
+        installation, ledger, month, match.reconciliations, known.keys, known.findings, figures, notifier, run_id
+    )
 
 
 def _observe(

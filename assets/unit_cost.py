@@ -1,14 +1,12 @@
-"""What is known of a month's cost per merged pull request, gathered for the rules to count and divide.
+"""What is known of a month's merged pull requests, gathered for the rules to count.
 
-Belongs here: reading pull requests, memberships and logged spend by team. Does not belong here: which pull requests
-count (`domain.pull_requests`), the ratio (`domain.unit_cost`), the file (`pack.cost_per_pr_csv`).
+Belongs here: reading pull requests and memberships. Does not belong here: which pull requests count
+(`domain.pull_requests`), the ratio (`domain.unit_cost`), the file (`pack.cost_per_pr_csv`).
 """
 
 import datetime as dt
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,8 +17,7 @@ import pyarrow.parquet as pq
 from resources.github import REPOSITORIES
 from resources.github_tables import PULL_REQUESTS
 from resources.lake import Lake
-from resources.tables import Tables
-from tokengov_pipelines.domain.chargeback import ChargebackLine
+from tokengov_pipelines.closing.inputs import MergedPullRequests
 from tokengov_pipelines.domain.intervals import Interval
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.pull_requests import (
@@ -30,52 +27,45 @@ from tokengov_pipelines.domain.pull_requests import (
     MergedPullRequest,
     count_month,
 )
-from tokengov_pipelines.domain.unit_cost import TeamSpend, UnitCostRow, charges_by_team, unit_cost_rows
+from tokengov_pipelines.domain.unit_cost import UnitCostRow
 from tokengov_pipelines.settings import Installation
 
 _EXCLUDED_SHOWN = 500
 
 
-@dataclass(frozen=True)
-class UnitCost:
-    """A month's rows of cost_per_pr.csv, and the count they rest on with every excluded pull request."""
+def gather_pull_requests(installation: Installation, lake: Lake, month: BillingMonth) -> MergedPullRequests | None:
+    """The month's counts; None where GitHub is not configured or was never read whole.
 
-    rows: tuple[UnitCostRow, ...]
-    counted: CountedPullRequests
-
-
-def gather_unit_cost(
-    installation: Installation, lake: Lake, tables: Tables, month: BillingMonth, lines: Iterable[ChargebackLine]
-) -> UnitCost | None:
-    """Count and divide what is known of the month; None where GitHub is not configured or was never read whole.
-
-    `lines` are the month's charge lines. The figure is provisional until every repository was read after the month.
+    A ratio on them is provisional until every repository was read after the month.
     """
-    if installation.settings.github is None:
-        return None
+    counted = count_pull_requests(installation, lake, month)
     read = lake.last_seen(REPOSITORIES, "all")
-    if read is None:
+    if counted is None or read is None:
+        return None
+    return MergedPullRequests(counted.counts(), dt.datetime.fromisoformat(read["extracted_at"]) >= _end(month))
+
+
+def count_pull_requests(installation: Installation, lake: Lake, month: BillingMonth) -> CountedPullRequests | None:
+    """The counted pull requests with every excluded one; None as above."""
+    if installation.settings.github is None or lake.last_seen(REPOSITORIES, "all") is None:
         return None
     policy = installation.policy.cost_per_pr
-    counted = count_month(
+    return count_month(
         month,
         month_pull_requests(lake, month),
         _memberships(lake),
         CountingPolicy(policy.agent_logins, policy.default_branch_only),
     )
-    costs = charges_by_team(lines, _team_spend(tables, month))
-    is_complete = dt.datetime.fromisoformat(read["extracted_at"]) >= _end(month)
-    return UnitCost(unit_cost_rows(costs, counted, _team_names(lake, month), is_complete=is_complete), counted)
 
 
-def unit_cost_metadata(found: UnitCost | None) -> dict[str, Any]:
-    """The figure, and every pull request that is not counted with its reason, for the page of the pack (rule 9.2)."""
-    if found is None:
+def unit_cost_metadata(rows: Sequence[UnitCostRow] | None, counted: CountedPullRequests | None) -> dict[str, Any]:
+    """The figure, and every pull request that is not counted with its reason, for the page of the pack (Rule 9.2)."""
+    if rows is None or counted is None:
         return {"cost_per_pr": "no figure: GitHub is not configured in tokengov.yaml, or was never read whole"}
-    organisation = found.rows[0]
+    organisation = rows[0]
     excluded = [
         dg.TableRecord({"repository": each.repository, "number": each.number, "reason": str(each.reason)})
-        for each in found.counted.excluded[:_EXCLUDED_SHOWN]
+        for each in counted.excluded[:_EXCLUDED_SHOWN]
     ]
     return {
         "cost_per_pr": f"{organisation.cost_per_pr} USD ({organisation.status})",
@@ -126,34 +116,11 @@ def _memberships(lake: Lake) -> list[Membership]:
     ]
 
 
-def _team_names(lake: Lake, month: BillingMonth) -> dict[str, str]:
-    """The names of teams as they are at the month's end, or were last."""
-    known = [row for row in _directory(lake, "teams") if row["valid_from"] <= month.last_day]
-    return {row["team_id"]: row["team_name"] for row in sorted(known, key=lambda row: row["valid_from"])}
-
-
 def _directory(lake: Lake, name: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in lake.current_files(f"directory_{name}"):
         rows += pq.read_table(path, partitioning=None).to_pylist()
     return rows
-
-
-def _team_spend(tables: Tables, month: BillingMonth) -> list[TeamSpend]:
-    """Logged spend by provider, cost center and team; a day that is not built yet is missing in the charges too."""
-    grain = ["provider", "cost_center", "team_id"]
-    built = [
-        partition
-        for partition in (f"usage_date={day}" for day in month.days())
-        if tables.path("fct_usage_daily", partition).exists()
-    ]
-    spend: dict[tuple[str, str, str | None], Decimal] = {}
-    for partition in built:
-        day = tables.read("fct_usage_daily", [partition]).select([*grain, "logged_spend_usd"])
-        for row in day.group_by(grain).aggregate([("logged_spend_usd", "sum")]).to_pylist():
-            key = row["provider"], row["cost_center"], row["team_id"] or None
-            spend[key] = spend.get(key, Decimal(0)) + row["logged_spend_usd_sum"]
-    return [TeamSpend(*key, logged) for key, logged in spend.items()]
 
 
 def _start(month: BillingMonth) -> dt.datetime:

@@ -42,14 +42,14 @@ def read_invoice_file(url: str) -> bytes:
         raise InvoiceError(url, [Problem(error.place, None, None, error.what, error.fix)]) from error
 
 
-def check_invoice_files(files: Mapping[str, bytes], functional_currency: str) -> Duplicates:
+def check_invoice_files(files: Mapping[str, bytes]) -> Duplicates:
     """Read and check every file, then tell duplicates apart; `problems` holds those of all three steps."""
     invoices: list[Invoice] = []
     problems: list[Problem] = []
     for name, content in files.items():
         invoice, found = parse_invoice(content, name)
         if invoice is not None:
-            found = check_invoice(invoice, functional_currency=functional_currency)
+            found = check_invoice(invoice)
             invoices.append(invoice)
         problems += found
     duplicates = classify_duplicates(invoices)

@@ -65,7 +65,6 @@ class InvoiceFolder(dg.ConfigurableResource):
     """The folder with a .json or .csv file for each invoice; see docs/invoices.md."""
 
     url: str
-    functional_currency: str = "USD"
 
     def load(self) -> InvoiceLoad:
         """Read and check every invoice of the folder.
@@ -73,7 +72,7 @@ class InvoiceFolder(dg.ConfigurableResource):
         Raises:
             InvoiceError: with every problem of every file, not only the first; then nothing is loaded.
         """
-        checked = check_invoice_files(read_invoice_folder(self.url), self.functional_currency)
+        checked = check_invoice_files(read_invoice_folder(self.url))
         if checked.problems:
             raise InvoiceError(self.url, checked.problems)
         ignored = [invoice.source_file for invoice in checked.ignored]
@@ -81,11 +80,12 @@ class InvoiceFolder(dg.ConfigurableResource):
 
 
 def _to_arrow(invoices: Iterable[Invoice]) -> pa.Table:
-    rows = [row for invoice in invoices for row in _rows(invoice)]
+    rows = [row for invoice in invoices for row in invoice_rows(invoice)]
     return pa.Table.from_pylist(rows, schema=INVOICES_SCHEMA)
 
 
-def _rows(invoice: Invoice) -> list[dict[str, Any]]:
+def invoice_rows(invoice: Invoice) -> list[dict[str, Any]]:
+    """An invoice as rows of `INVOICES_SCHEMA`, one a line."""
     header = {
         "form": FORM,
         "provider": invoice.provider,

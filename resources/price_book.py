@@ -93,7 +93,7 @@ class StoredBook:
 
     def book(self) -> PriceBook:
         """The same for look-ups."""
-        return _book_of(self.content, provider_slugs())
+        return assembled_book(self.content, provider_slugs())
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _cells(row: PriceRow | Alias | GeoFactor, columns: Sequence[str]) -> dict[st
 
 def price_book_of(prices: pa.Table, aliases: pa.Table, geo_factors: pa.Table | None = None) -> PriceBook:
     """The book of the lake's tables, for look-ups. It was checked when it was loaded, and is not checked again."""
-    return _book_of(_content_of(prices, aliases, geo_factors), provider_slugs())
+    return assembled_book(content_of(prices, aliases, geo_factors), provider_slugs())
 
 
 def stored_book(lake: Lake, sha256: str | None = None) -> StoredBook | None:
@@ -190,7 +190,7 @@ def stored_book(lake: Lake, sha256: str | None = None) -> StoredBook | None:
     prices, aliases, geo_factors = tables
     if prices is None or aliases is None or geo_factors is None:
         return None
-    return StoredBook(_content_of(prices, aliases, geo_factors), sha256)
+    return StoredBook(content_of(prices, aliases, geo_factors), sha256)
 
 
 def _table(lake: Lake, name: str, sha256: str) -> pa.Table | None:
@@ -220,7 +220,8 @@ def _sha256_of(path: str) -> str | None:
     return metadata[_SHA256].decode() if _SHA256 in metadata else None
 
 
-def _content_of(prices: pa.Table, aliases: pa.Table, geo_factors: pa.Table | None) -> PriceTables:
+def content_of(prices: pa.Table, aliases: pa.Table, geo_factors: pa.Table | None) -> PriceTables:
+    """The rows of a book from its tables."""
     return PriceTables(
         prices=tuple(
             PriceRow(
@@ -254,7 +255,8 @@ def _content_of(prices: pa.Table, aliases: pa.Table, geo_factors: pa.Table | Non
     )
 
 
-def _book_of(content: PriceTables, slugs: Mapping[str, str]) -> PriceBook:
+def assembled_book(content: PriceTables, slugs: Mapping[str, str]) -> PriceBook:
+    """The book of checked rows, for look-ups; `slugs` are the proxy's words for providers."""
     prices: dict[tuple[str, str, str, str], list[PriceRow]] = {}
     for row in content.prices:
         prices.setdefault(row.cell, []).append(row)

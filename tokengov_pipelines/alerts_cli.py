@@ -6,37 +6,22 @@ sending (`resources.notifier`).
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tokengov_pipelines.console import HomeOption, complain, fail, opened_ledger, say, show
 from tokengov_pipelines.domain.alert import Alert, Severity, duration
 from tokengov_pipelines.domain.alert_messages import Message
 from tokengov_pipelines.domain.money import round_posting
-from tokengov_pipelines.settings import (
-    ALERT_URLS_VARIABLE,
-    HOME_VARIABLE,
-    Installation,
-    SettingsError,
-    load_installation,
-)
+from tokengov_pipelines.settings import ALERT_URLS_VARIABLE
 
 if TYPE_CHECKING:
     from tokengov_pipelines.ledger.alerts import Delivery
-    from tokengov_pipelines.ledger.ledger import Ledger
 
 app = typer.Typer(help="Show what is wrong now; send and test messages.", invoke_without_command=True)
-
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-]
-
 
 _STYLES = {
     Severity.INFO: "blue",
@@ -46,22 +31,6 @@ _STYLES = {
     Severity.ERROR: "red",
     Severity.PAGE: "bold red",
 }
-
-
-@contextmanager
-def _opened(home: Path | None) -> "Iterator[tuple[Installation, Ledger]]":
-    """The installation and its ledger; what they refuse ends the command with their own words."""
-    from tokengov_pipelines.ledger.errors import LedgerError
-    from tokengov_pipelines.ledger.ledger import Ledger
-
-    try:
-        installation = load_installation(home)
-        ledger = Ledger(installation.ledger_url, installation.settings.now)
-        ledger.upgrade()
-        yield installation, ledger
-    except (SettingsError, LedgerError) as error:
-        _complain(str(error))
-        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
 
 
 @app.callback()
@@ -75,13 +44,13 @@ def alerts(
         return
     from resources.notifier import Notifier
 
-    with _opened(home) as (_, ledger):
+    with opened_ledger(home) as (_, ledger):
         book = ledger.alerts
         is_open, over, owed = book.open_alerts(), book.closed_alerts() if show_closed else [], book.undelivered()
     if is_open:
         _print_alerts("Open alerts", is_open)
     else:
-        _say("No alert is open.")
+        say("No alert is open.")
     if over:
         _print_alerts("Alerts that are over", over)
     transports = Notifier().transports
@@ -89,7 +58,7 @@ def alerts(
     if late:
         _print_deliveries(late, transports)
     if not transports:
-        _say(f"No message is sent: {ALERT_URLS_VARIABLE} is not set. See docs/alerts.md")
+        say(f"No message is sent: {ALERT_URLS_VARIABLE} is not set. See docs/alerts.md")
 
 
 @app.command()
@@ -98,11 +67,11 @@ def send(home: HomeOption = None) -> None:
     from resources.notifier import Notifier
     from tokengov_pipelines.alerting import deliver_alerts
 
-    with _opened(home) as (installation, ledger):
+    with opened_ledger(home) as (installation, ledger):
         report = deliver_alerts(ledger, Notifier(), installation.home, seconds=300)
-    _say(f"{report.sent} messages sent.")
+    say(f"{report.sent} messages sent.")
     for failure in report.failures:
-        _complain(failure)
+        complain(failure)
     if report.failures:
         raise typer.Exit(1)
 
@@ -113,21 +82,20 @@ def send_test(home: HomeOption = None) -> None:
     from resources.notifier import Notifier, NotifierError
     from tokengov_pipelines.alerting import installation_name
 
-    with _opened(home) as (installation, _):
+    with opened_ledger(home) as (installation, _):
         where = installation_name(installation.home)
     notifier = Notifier()
     if not notifier.transports:
-        _complain(f"there is no transport. Fix: export {ALERT_URLS_VARIABLE}; docs/alerts.md says what it holds.")
-        raise typer.Exit(1)
+        fail(f"there is no transport. Fix: export {ALERT_URLS_VARIABLE}; docs/alerts.md says what it holds.")
     words = f"This is a test of `tokengov alerts test`; nothing is wrong.\n\nFrom {where}."
     failed = False
     for transport in notifier.transports:
         try:
             notifier.send(transport, Message("[test] tokengov can reach you", words, Severity.WARNING))
-            _say(f"{transport}: sent")
+            say(f"{transport}: sent")
         except NotifierError as error:
             failed = True
-            _complain(str(error))
+            complain(str(error))
     if failed:
         raise typer.Exit(1)
 
@@ -140,9 +108,9 @@ def close(
     home: HomeOption = None,
 ) -> None:
     """Close an alert that nothing will close by itself; it opens again when the same is found again."""
-    with _opened(home) as (_, ledger):
+    with opened_ledger(home) as (_, ledger):
         alert = ledger.alerts.close_by_hand(number, by=by, reason=reason, at=dt.datetime.now(dt.UTC))
-    _say(f"closed {alert.id}: {alert.title}")
+    say(f"closed {alert.id}: {alert.title}")
 
 
 @app.command()
@@ -152,9 +120,9 @@ def ack(
     home: HomeOption = None,
 ) -> None:
     """Take an open alert on: it is not recalled every day any more, and told again when it has doubled."""
-    with _opened(home) as (_, ledger):
+    with opened_ledger(home) as (_, ledger):
         alert = ledger.alerts.acknowledge(number, by=by, at=dt.datetime.now(dt.UTC))
-    _say(f"acknowledged {alert.id}: {alert.title}")
+    say(f"acknowledged {alert.id}: {alert.title}")
 
 
 def _print_alerts(title: str, alerts: Sequence[Alert]) -> None:
@@ -172,7 +140,7 @@ def _print_alerts(title: str, alerts: Sequence[Alert]) -> None:
             str(alert.told),
             Text.assemble((alert.title, "bold"), *(f"\n{line}" for line in _lines(alert))),
         )
-    Console().print(table)
+    show(table)
 
 
 def _lines(alert: Alert) -> Iterator[str]:
@@ -199,12 +167,4 @@ def _print_deliveries(owed: "Sequence[Delivery]", transports: Sequence[str]) -> 
             f"{delivery.next_attempt_at:%Y-%m-%d %H:%M}Z" if is_set else "when its URL is set",
             Text(delivery.last_error or ""),
         )
-    Console().print(table)
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    show(table)

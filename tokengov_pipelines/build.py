@@ -14,11 +14,13 @@ from assets.checks import all_checks
 from assets.claude_code import claude_code_assets
 from assets.cloud_bills import cloud_bill_assets, cloud_bill_checks
 from assets.dbt import dbt_model_assets
+from assets.delivery import delivery_assets
 from assets.finance import finance_assets
 from assets.price_book import price_book_assets
 from assets.price_checks import price_checks
 from assets.provider_checks import provider_checks
 from assets.providers import provider_assets
+from assets.publish import publish_assets
 from assets.pull_requests import pull_request_assets
 from assets.raw import raw_assets
 from assets.reconciliation import reconciliation_assets
@@ -34,6 +36,7 @@ from resources.litellm import LiteLLMPostgres
 from resources.notifier import Notifier
 from resources.openai import OpenAIReports
 from resources.price_book import PriceBookFiles
+from resources.publisher import Publisher
 from resources.readings import newest_readings
 from resources.tables import Tables
 from tokengov_pipelines.jobs import all_jobs
@@ -88,9 +91,7 @@ def default_resources(installation: Installation) -> dict[str, Any]:
             central=policy.attribution.central,
             max_successor_chain=policy.attribution.max_successor_chain,
         ),
-        "invoice_folder": InvoiceFolder(
-            url=installation.resolve(settings.invoices.url), functional_currency=policy.money.functional_currency
-        ),
+        "invoice_folder": InvoiceFolder(url=installation.resolve(settings.invoices.url)),
         "cloud_bill_folder": CloudBillFolder(
             url=installation.resolve(settings.cloud_bills.url) if settings.cloud_bills else "",
             token_units=settings.cloud_bills.token_units if settings.cloud_bills else {},
@@ -100,6 +101,7 @@ def default_resources(installation: Installation) -> dict[str, Any]:
         ),
         "dbt": DbtWarehouse.at(installation.home, settings.warehouse_lock_seconds),
         "notifier": Notifier(),
+        "publisher": Publisher(),
     }
 
 
@@ -122,6 +124,8 @@ def build_defs(
             *dbt_model_assets(manifest_path(), days, months),
             *reconciliation_assets(days, months),
             *finance_assets(months, has_pull_requests=installation.settings.github is not None),
+            *publish_assets(months),
+            *delivery_assets(months),
         ],
         asset_checks=[*all_checks(days, months), *provider_checks(days), *price_checks(days), *cloud_bill_checks()],
         jobs=jobs,

@@ -5,11 +5,8 @@ Belongs here: parsing, Rich output, exit codes. Does not belong here: work; a co
 
 import datetime as dt
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,21 +14,37 @@ from rich.table import Table
 from rich.text import Text
 
 from tokengov_pipelines import (
+    accruals_cli,
     alerts_cli,
+    approvals_cli,
     cloud_bills_cli,
+    delivery_cli,
+    diff_cli,
+    disputes_cli,
     doctor_cli,
+    explain_cli,
     invoice_cli,
     prices_cli,
+    publish_cli,
     reconciliation_cli,
     unproxied_cli,
+    verify_cli,
+)
+from tokengov_pipelines.console import (
+    HomeOption,
+    MonthArgument,
+    complain,
+    fail,
+    installation_of,
+    opened_ledger,
+    refusals,
+    say,
+    show,
 )
 from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.money import usd
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
-
-if TYPE_CHECKING:
-    from tokengov_pipelines.ledger.ledger import Ledger
+from tokengov_pipelines.settings import Installation
 
 app = typer.Typer(
     name="tokengov",
@@ -45,47 +58,17 @@ app.add_typer(prices_cli.app, name="prices")
 app.add_typer(reconciliation_cli.app, name="recon")
 app.add_typer(unproxied_cli.app, name="unproxied")
 app.add_typer(alerts_cli.app, name="alerts")
+app.add_typer(accruals_cli.app, name="accruals")
+app.add_typer(disputes_cli.app, name="disputes")
+app.add_typer(approvals_cli.keys, name="keys")
+app.command("sign")(approvals_cli.sign)
+app.add_typer(approvals_cli.app, name="approvals")
 app.command("doctor")(doctor_cli.doctor)
-console = Console(file=sys.stdout)
-errors = Console(file=sys.stderr)
-
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-]
-Month = Annotated[str, typer.Argument(help="Billing month, for example 2026-10.", metavar="MONTH")]
-
-
-def _installation(home: Path | None) -> Installation:
-    try:
-        return load_installation(home)
-    except SettingsError as error:
-        _fail(error, code=2)
-
-
-def _fail(error: Exception, code: int = 1) -> NoReturn:
-    _print(errors, Text(str(error), style="red"))
-    raise typer.Exit(code) from None
-
-
-def _print(target: Console, text: Text) -> None:
-    """Print a message as it is: unwrapped, so that commands can be copied, and with its square brackets."""
-    target.print(text, soft_wrap=True)
-
-
-@contextmanager
-def _ledger_of(home: Path | None) -> Iterator["Ledger"]:
-    """The ledger of an installation; its refusals end the command with their own words."""
-    from tokengov_pipelines.ledger.errors import LedgerError
-    from tokengov_pipelines.ledger.ledger import Ledger
-
-    installation = _installation(home)
-    try:
-        ledger = Ledger(installation.ledger_url, installation.settings.now)
-        ledger.upgrade()
-        yield ledger
-    except (LedgerError, ValueError) as error:
-        _fail(error)
+app.command("deliver")(delivery_cli.deliver)
+app.command("publish")(publish_cli.publish)
+app.command("verify")(verify_cli.verify)
+app.command("explain")(explain_cli.explain)
+app.command("diff")(diff_cli.diff)
 
 
 def _run(
@@ -102,9 +85,10 @@ def _run(
 
     named = " ".join(filter(None, (job, first, f"to {last}" if last else "")))
     try:
-        with demo_environment(installation.home), console.status(named) as status:
+        with demo_environment(installation.home), Console().status(named) as status:
+            # Read again: a demo's providers have told the environment where they are.
             report = run_job(
-                _installation(installation.home),  # again: a demo's providers have told the environment where they are
+                installation_of(installation.home),
                 job,
                 first=first,
                 last=last,
@@ -112,18 +96,18 @@ def _run(
                 progress=lambda step: status.update(f"{job}: {step}"),
             )
     except (RunRefusedError, DagsterHomeError) as error:
-        _fail(error)
+        fail(str(error))
     for check in report.failed_checks:
-        _print(console, Text.assemble(("check failed", "yellow"), f" {check}"))
+        say(Text.assemble(("check failed", "yellow"), f" {check}"))
     for reason in report.reasons:
-        _print(console, Text(reason))
+        say(reason)
     for problem in report.alert_problems:
-        _print(errors, Text(problem, style="yellow"))
+        complain(Text(problem, style="yellow"))
     for failure in report.failures:
-        _print(errors, Text.assemble(("failed", "red"), f" {failure}"))
+        complain(Text.assemble(("failed", "red"), f" {failure}"))
     if not report.succeeded:
         raise typer.Exit(1)
-    _print(console, Text.assemble(("done", "green"), f" {named} (run {report.run_id[:8]})"))
+    say(Text.assemble(("done", "green"), f" {named} (run {report.run_id[:8]})"))
 
 
 @app.command()
@@ -135,7 +119,7 @@ def load(
     """Read days of the proxy's log and rebuild their usage (the job `load_days_job`)."""
     from tokengov_pipelines.jobs import LOAD_DAYS
 
-    _run(_installation(home), LOAD_DAYS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
+    _run(installation_of(home), LOAD_DAYS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
 
 
 @app.command("load-providers")
@@ -147,7 +131,7 @@ def load_providers(
     """Read days of the providers' reports and keys, and match them with the log (the job `load_providers_job`)."""
     from tokengov_pipelines.jobs import LOAD_PROVIDERS
 
-    _run(_installation(home), LOAD_PROVIDERS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
+    _run(installation_of(home), LOAD_PROVIDERS, f"{first:%Y-%m-%d}", f"{last or first:%Y-%m-%d}")
 
 
 @app.command("load-pull-requests")
@@ -155,7 +139,7 @@ def load_pull_requests(home: HomeOption = None) -> None:
     """Read the merged pull requests that changed since the last reading (the job `load_pull_requests_job`)."""
     from tokengov_pipelines.jobs import LOAD_PULL_REQUESTS
 
-    _run(_installation(home), LOAD_PULL_REQUESTS)
+    _run(installation_of(home), LOAD_PULL_REQUESTS)
 
 
 @app.command("load-cloud-bills")
@@ -163,20 +147,20 @@ def load_cloud_bills(home: HomeOption = None) -> None:
     """Read the bills of AWS, Google and Azure from their folder (the job `load_cloud_bills_job`)."""
     from tokengov_pipelines.jobs import LOAD_CLOUD_BILLS
 
-    _run(_installation(home), LOAD_CLOUD_BILLS)
+    _run(installation_of(home), LOAD_CLOUD_BILLS)
 
 
 @app.command()
-def prepare(month: Month, home: HomeOption = None) -> None:
+def prepare(month: MonthArgument, home: HomeOption = None) -> None:
     """Reconcile a month and prepare its pack as a draft (the job `prepare_month_job`)."""
     from tokengov_pipelines.jobs import PREPARE_MONTH
 
-    _run(_installation(home), PREPARE_MONTH, month)
+    _run(installation_of(home), PREPARE_MONTH, str(month))
 
 
 @app.command()
 def close(
-    month: Month,
+    month: MonthArgument,
     preparer: Annotated[str, typer.Option(help="Who prepared the month (e-mail).")],
     approver: Annotated[str, typer.Option(help="Who approves it; another person (e-mail).")],
     home: HomeOption = None,
@@ -185,12 +169,12 @@ def close(
     from tokengov_pipelines.jobs import CLOSE_MONTH
 
     people = {"ops": {"finance__closed_month": {"config": {"preparer": preparer, "approver": approver}}}}
-    _run(_installation(home), CLOSE_MONTH, month, config=people)
+    _run(installation_of(home), CLOSE_MONTH, str(month), config=people)
 
 
 @app.command()
 def waive(
-    month: Month,
+    month: MonthArgument,
     subject: Annotated[WaiverSubject, typer.Argument(help="What is let pass.")],
     reason: Annotated[str, typer.Option(help="Why this is acceptable; goes into the audit trail.")],
     requested_by: Annotated[str, typer.Option(help="Who asks (e-mail).")],
@@ -202,9 +186,9 @@ def waive(
     home: HomeOption = None,
 ) -> None:
     """Waive one precondition of a close, with a reason and two names."""
-    with _ledger_of(home) as ledger:
+    with opened_ledger(home, ValueError) as (_, ledger):
         waiver = ledger.grant_waiver(
-            BillingMonth.parse(month),
+            month,
             subject,
             provider=provider,
             reason=reason,
@@ -212,7 +196,8 @@ def waive(
             approved_by=approved_by,
             limit_amount=None if limit is None else usd(limit),
         )
-    console.print(f"[green]waived[/green] {month} {subject} (waiver {waiver.id}). Next: tokengov close {month} ...")
+    done = f" {month} {subject} (waiver {waiver.id}). Next: tokengov close {month} ..."
+    say(Text.assemble(("waived", "green"), done))
 
 
 @app.command("accept-shrink")
@@ -225,19 +210,15 @@ def accept_shrink(
     """Make the smaller load of a day current; without this, evidence never shrinks."""
     from resources.lake import Lake, LakeError
 
-    installation = _installation(home)
+    installation = installation_of(home)
     lake = Lake(root=installation.lake_url, cache_dir=str(installation.home / "cache"))
     partition = f"day={day:%Y-%m-%d}"
     if not reason.strip() or not accepted_by.strip():
-        _fail(
-            ValueError("a smaller log is accepted by a person, for a reason. Fix: fill in --accepted-by and --reason.")
-        )
-    with _ledger_of(home) as ledger:
+        fail("a smaller log is accepted by a person, for a reason. Fix: fill in --accepted-by and --reason.")
+    with opened_ledger(home, ValueError) as (_, ledger):
         before = lake.current("litellm_spend_logs", partition)
-        try:
+        with refusals(LakeError):
             record = lake.held_back("litellm_spend_logs", partition)
-        except LakeError as error:
-            _fail(error)
         # Said first and done second: a pointer that moved without a word would be worse than a word without a move.
         ledger.record_event(
             "shrink.accepted",
@@ -254,14 +235,15 @@ def accept_shrink(
             BillingMonth.of(day.date()),
         )
         lake.accept("litellm_spend_logs", partition)
-    console.print(f"[green]accepted[/green] {day:%Y-%m-%d}: {record.rows} rows. Next: tokengov load {day:%Y-%m-%d}")
+    done = f" {day:%Y-%m-%d}: {record.rows} rows. Next: tokengov load {day:%Y-%m-%d}"
+    say(Text.assemble(("accepted", "green"), done))
 
 
 @app.command()
 def periods(home: HomeOption = None) -> None:
     """Show the state of every month in the ledger."""
     table = Table("month", "state", "version", "closed at", "preparer", "approver", "content sha256")
-    with _ledger_of(home) as ledger:
+    with opened_ledger(home, ValueError) as (_, ledger):
         for period in ledger.periods():
             table.add_row(
                 str(period.month),
@@ -272,7 +254,7 @@ def periods(home: HomeOption = None) -> None:
                 period.approver or "",
                 (period.content_sha256 or "")[:16],
             )
-    console.print(table)
+    show(table)
 
 
 @app.command()
@@ -284,7 +266,7 @@ def demo(
     """Seed an organisation in a real Postgres and close its last months with the production jobs."""
     from tokengov_pipelines.demo.run import run_demo
 
-    raise typer.Exit(run_demo(home.resolve(), calls=calls, seed=seed, console=console))
+    raise typer.Exit(run_demo(home.resolve(), calls=calls, seed=seed, console=Console()))
 
 
 @app.command()
@@ -295,7 +277,7 @@ def ui(
     """Start Dagster (UI and daemon) on an installation; a demo's Postgres is started with it. Ctrl-C stops all."""
     from tokengov_pipelines.servers import serve
 
-    raise typer.Exit(serve(_installation(home), port=port, console=console))
+    raise typer.Exit(serve(installation_of(home), port=port, console=Console()))
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from resources.cloud_bill_files import BillFile, Bucket, read_bill_file
 from resources.cloud_bills import CloudBillError, local_copy
+from tokengov_pipelines.console import complain, say, show
 from tokengov_pipelines.domain.cloud_legs import principal_usage
 from tokengov_pipelines.domain.money import exact_sum
 
@@ -47,7 +47,7 @@ def check(
             message = (
                 str(error) if isinstance(error, CloudBillError) else f"{name}: there is no such file. Fix: check it."
             )
-            _complain(message)
+            complain(message)
             failed = True
             continue
         failed = _print(bill) or failed
@@ -66,9 +66,9 @@ def _unit(text: str) -> tuple[str, int]:
 def _print(bill: BillFile) -> bool:
     """Print what a file holds; true when something of it cannot be read."""
     if bill.problem is not None:
-        _complain(str(bill.problem))
+        complain(str(bill.problem))
         return True
-    _say(f"{bill.name}: {bill.form.version if bill.form else ''}, {bill.rows} rows")
+    say(f"{bill.name}: {bill.form.version if bill.form else ''}, {bill.rows} rows")
     table = Table()
     for heading in ("period", "what"):
         table.add_column(heading)
@@ -79,15 +79,15 @@ def _print(bill: BillFile) -> bool:
         table.add_row(total.billing_period or "?", escape(total.bucket.replace("_", " ")), str(total.rows), cost)
     for (period, currency), amounts in _whole(bill).items():
         table.add_row(period, "the whole file", "", f"{exact_sum(amounts):f} {currency}", style="bold")
-    Console().print(table)
+    show(table)
     _print_unread(bill)
     if bill.form is not None and bill.form.is_cur and not bill.form.has_principal_column:
-        _say("The callers are not in this export: bypass of Bedrock is told by account alone.")
-        _say("Fix: switch on IAM principal data in the export (column line_item_iam_principal).")
+        say("The callers are not in this export: bypass of Bedrock is told by account alone.")
+        say("Fix: switch on IAM principal data in the export (column line_item_iam_principal).")
     quarantined = [total for total in bill.totals if total.bucket is Bucket.QUARANTINED]
     for total in quarantined:
         what = f"{total.rows} rows are quarantined ({total.reason}), the first is record {total.record_no}"
-        _complain(f"{bill.name}: {what}. Fix: correct it at the source and export again.")
+        complain(f"{bill.name}: {what}. Fix: correct it at the source and export again.")
     return bool(quarantined)
 
 
@@ -114,14 +114,6 @@ def _print_unread(bill: BillFile) -> None:
     ranked = sorted(amounts.items(), key=lambda item: (-abs(exact_sum(item[1])), item[0]))
     for (meter, unit, currency), found in ranked[:_MOST_METERS]:
         table.add_row(escape(meter), escape(unit), f"{exact_sum(found):f} {currency}")
-    Console().print(table)
+    show(table)
     if len(ranked) > _MOST_METERS:
-        _say(f"... and {len(ranked) - _MOST_METERS} more meters")
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"... and {len(ranked) - _MOST_METERS} more meters")

@@ -95,10 +95,7 @@ def _probes(installation: Installation, patience: Patience) -> Iterator[tuple[st
     yield (
         "invoices",
         lambda: probe_invoices(
-            InvoiceFolder(
-                url=installation.resolve(settings.invoices.url),
-                functional_currency=installation.policy.money.functional_currency,
-            )
+            InvoiceFolder(url=installation.resolve(settings.invoices.url)),
         ),
     )
     yield "cloud bills", lambda: _cloud_bills(installation)

@@ -9,33 +9,26 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from tokengov_pipelines.console import HomeOption, installation_of
 from tokengov_pipelines.domain.finding import Finding, Level, exit_code
-from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
+from tokengov_pipelines.settings import Installation, load_installation
 
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level.NOT_CONFIGURED: "dim"}
 _WORDS = {Level.OK: "ok", Level.WARNING: "warning", Level.ERROR: "error", Level.NOT_CONFIGURED: "-"}
 
 
 def doctor(
-    home: Annotated[
-        Path | None,
-        typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-    ] = None,
+    home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Look at every source and store of this home; say what to fix. Exit code 1 where anything is an error."""
-    try:
-        installation = load_installation(home)
-    except SettingsError as failed:
-        Console(stderr=True).print(Text(str(failed), style="red"), soft_wrap=True)
-        raise typer.Exit(2) from None
+    installation = installation_of(home)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # a request that is repeated is no line of its own
     console = Console(file=sys.stdout)
     findings: list[Finding] = []

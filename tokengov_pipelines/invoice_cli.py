@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from resources.invoice_files import InvoiceError, check_invoice_files, read_invoice_file
+from tokengov_pipelines.console import complain, fail, month_of, say, show
 from tokengov_pipelines.domain import cells
 from tokengov_pipelines.domain.invoice import Duplicates, Invoice
 from tokengov_pipelines.domain.invoice_template import invoice_template
-from tokengov_pipelines.domain.period import BillingMonth, PeriodError
+from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.problem import Problem
-from tokengov_pipelines.settings import HOME_VARIABLE, SettingsError, load_installation
+from tokengov_pipelines.settings import HOME_VARIABLE
 
 app = typer.Typer(help="Enter and check provider invoices.", no_args_is_help=True)
 
@@ -39,13 +39,6 @@ def _provider(text: str) -> str:
         raise typer.BadParameter(str(error)) from error
 
 
-def _month(text: str) -> BillingMonth:
-    try:
-        return BillingMonth.parse(text)
-    except PeriodError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 def _default_folder() -> Path:
     home = os.environ.get(HOME_VARIABLE)
     return Path(home).expanduser() / "invoices" if home else Path("invoices")
@@ -54,7 +47,7 @@ def _default_folder() -> Path:
 @app.command()
 def new(
     provider: Annotated[str, typer.Argument(help="anthropic, openai, google, ...", parser=_provider)],
-    month: Annotated[BillingMonth, typer.Argument(help="The month billed, YYYY-MM.", parser=_month)],
+    month: Annotated[BillingMonth, typer.Argument(help="The month billed, YYYY-MM.", parser=month_of)],
     folder: Annotated[
         Path | None, typer.Option(help="Where to write. Default: $TOKENGOV_HOME/invoices, else ./invoices.")
     ] = None,
@@ -65,20 +58,17 @@ def new(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _complain(f"{path.parent} cannot be created ({error.strerror}). Fix: choose another --folder.")
-        raise typer.Exit(1) from error
+        fail(f"{path.parent} cannot be created ({error.strerror}). Fix: choose another --folder.")
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
             file.write(invoice_template(provider, month, as_csv=form is Form.CSV))
     except FileExistsError:
-        _complain(f"{path} is already there and was left as it is. Fix: fill it in, or move it away first.")
-        raise typer.Exit(1) from None
+        fail(f"{path} is already there and was left as it is. Fix: fill it in, or move it away first.")
     except OSError as error:
-        _complain(f"{path} cannot be written ({error.strerror}). Fix: choose another --folder.")
-        raise typer.Exit(1) from error
-    _say(f"Wrote {path}")
-    _say(f"Next: copy the printed invoice into it, then run: tokengov invoice check {path}")
-    _say("Until it is complete, the load refuses the whole folder, so that no half an invoice is booked.")
+        fail(f"{path} cannot be written ({error.strerror}). Fix: choose another --folder.")
+    say(f"Wrote {path}")
+    say(f"Next: copy the printed invoice into it, then run: tokengov invoice check {path}")
+    say("Until it is complete, the load refuses the whole folder, so that no half an invoice is booked.")
 
 
 @app.command()
@@ -91,15 +81,10 @@ def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="In
             contents[file] = read_invoice_file(file)
         except InvoiceError as error:
             problems += error.problems
-    try:
-        currency = load_installation().policy.money.functional_currency
-    except SettingsError as error:
-        _complain(str(error))
-        raise typer.Exit(1) from error
-    checked = check_invoice_files(contents, currency)
+    checked = check_invoice_files(contents)
     problems += checked.problems
     for problem in problems:
-        _complain(str(problem))
+        complain(str(problem))
     if problems:
         raise typer.Exit(1)
     _print_totals(checked)
@@ -113,9 +98,9 @@ def _print_totals(checked: Duplicates) -> None:
         table.add_column(heading, justify="right")
     for invoice in checked.kept:
         table.add_row(*_cells(invoice))
-    Console().print(table)
+    show(table)
     for copy in checked.ignored:
-        _say(f"{copy.source_file} repeats invoice {copy.invoice_id} and is ignored.")
+        say(f"{copy.source_file} repeats invoice {copy.invoice_id} and is ignored.")
 
 
 def _cells(invoice: Invoice) -> list[str]:
@@ -128,11 +113,3 @@ def _cells(invoice: Invoice) -> list[str]:
         str(len(invoice.lines)),
         *(f"{amount:,.2f}" for amount in amounts),
     ]
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

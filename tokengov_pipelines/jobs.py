@@ -15,6 +15,8 @@ LOAD_PULL_REQUESTS = "load_pull_requests_job"
 LOAD_CLOUD_BILLS = "load_cloud_bills_job"
 PREPARE_MONTH = "prepare_month_job"
 CLOSE_MONTH = "close_month_job"
+PUBLISH_MONTH = "publish_month_job"
+DELIVER_PACKS = "deliver_packs_job"
 
 
 def all_jobs(
@@ -42,6 +44,8 @@ def all_jobs(
         ["marts", "fct_chargeback_monthly"], ["finance", "chargeback_pack"]
     )
     close = dg.AssetSelection.assets(["finance", "closed_month"])
+    published = dg.AssetSelection.assets(["finance", "published_tables"])
+    delivered = dg.AssetSelection.assets(["finance", "delivered_packs"])
     return [
         dg.define_asset_job(
             LOAD_DAYS,
@@ -73,7 +77,19 @@ def all_jobs(
         ),
         dg.define_asset_job(
             CLOSE_MONTH,
-            selection=invoices | directory | prices | monthly_models | finance | close,
-            description="Prepare the month, test the preconditions of a close, seal it. Needs preparer and approver.",
+            selection=invoices | directory | prices | monthly_models | finance | close | delivered,
+            description=(
+                "Prepare the month, test the preconditions of a close, seal it, deliver it. Needs preparer, approver."
+            ),
+        ),
+        dg.define_asset_job(
+            PUBLISH_MONTH,
+            selection=published,
+            description="Put a closed month's tables into the Postgres of TOKENGOV_PUBLISH_URL, once a version.",
+        ),
+        dg.define_asset_job(
+            DELIVER_PACKS,
+            selection=delivered,
+            description="Deliver a closed month where it has not arrived yet; sends nothing twice.",
         ),
     ]

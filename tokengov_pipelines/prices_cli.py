@@ -5,16 +5,14 @@ Belongs here: arguments, tables, exit codes. Does not belong here: the book (`do
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tokengov_pipelines.console import HomeOption, fail, opened_ledger, refusals, say, show
 from tokengov_pipelines.domain.price_review import (
     APPROVE_COMMAND,
     BookChange,
@@ -24,7 +22,7 @@ from tokengov_pipelines.domain.price_review import (
     summary,
 )
 from tokengov_pipelines.domain.pricing import PRICED_UNITS, PriceRow
-from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
+from tokengov_pipelines.settings import Installation, load_installation
 
 if TYPE_CHECKING:
     from resources.price_book import PriceBookLoad
@@ -32,16 +30,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show, check and approve the price book.", no_args_is_help=True)
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-]
 _TIERS: Final = ("standard", "batch", "flex", "priority", "fast")
 _ALWAYS: Final = dt.date(1900, 1, 1)
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_prices(
     provider: Annotated[str, typer.Argument(help="anthropic, openai, google, ...")],
     model: Annotated[str, typer.Argument(help="The model, by any name under which it is logged.")],
     day: Annotated[
@@ -50,40 +44,38 @@ def show(
     home: HomeOption = None,
 ) -> None:
     """Show every price of a model on a day, and where it comes from; exit 1 when it has none."""
-    with _refusals():
+    with refusals(*_refused()):
         installation = load_installation(home)
         book = _load(installation).book
         on = day.date() if day else installation.settings.today()
     priced = book.model_of(provider, model)
     if priced is None:
-        _complain(f"no alias says which model {provider} {model} is. Fix: add the name to prices/model_aliases.csv.")
-        raise typer.Exit(1)
+        fail(f"no alias says which model {provider} {model} is. Fix: add the name to prices/model_aliases.csv.")
     cells = [rows for cell, rows in book.prices.items() if cell[:2] == (provider, priced)]
     valid = [row for rows in cells for row in rows if row.valid.valid_on(on)]
     if not valid:
-        _complain(f"{provider} {priced} has no price on {on}. Fix: add it to prices/contract_prices.csv.")
-        raise typer.Exit(1)
+        fail(f"{provider} {priced} has no price on {on}. Fix: add it to prices/contract_prices.csv.")
     table = Table("tier", "token type", "context", "USD per million", "valid", "basis", "source")
     table.title, table.title_justify = f"{provider} {priced} on {on}", "left"
     for row in sorted(valid, key=_reading_order):
         price = f"{row.usd_per_mtok.normalize():f}"
         cells_of_row = (row.service_tier, row.token_type, row.context_band, price, _days(row), row.basis, row.source)
         table.add_row(*map(Text, cells_of_row))
-    Console().print(table)
+    show(table)
     for each in book.geo_factors:
         if (each.provider, each.model) == (provider, priced) and each.valid.valid_on(on):
-            _say(f"Geography {each.inference_geo}: token prices times {each.factor.normalize():f} ({each.source})")
+            say(f"Geography {each.inference_geo}: token prices times {each.factor.normalize():f} ({each.source})")
 
 
 @app.command()
 def check(home: HomeOption = None) -> None:
     """Read the price files and list every problem; exit 1 when there is one."""
-    with _refusals():
+    with refusals(*_refused()):
         loaded = _load(load_installation(home))
     for warning in loaded.warnings:
-        _say(str(warning))
+        say(str(warning))
     agreed = [row for row in loaded.content.prices if row.basis == "contract"]
-    _say(
+    say(
         f"The price files are sound: {len(loaded.content.prices)} prices, {len(agreed)} of them by contract, "
         f"{len(loaded.content.aliases)} names (book {loaded.sha256[:12]})."
     )
@@ -92,14 +84,14 @@ def check(home: HomeOption = None) -> None:
 @app.command()
 def diff(home: HomeOption = None) -> None:
     """Show what differs between the price files and the book that was agreed last."""
-    with _refusals(), _opened(home) as (installation, ledger):
+    with opened_ledger(home, *_refused()) as (installation, ledger):
         loaded = _load(installation)
         agreed, changes = _since_agreed(installation, ledger, loaded)
     if agreed == loaded.sha256:
-        _say(f"The price files are the book that was agreed last ({loaded.sha256[:12]}).")
+        say(f"The price files are the book that was agreed last ({loaded.sha256[:12]}).")
         return
     _print_changes(changes)
-    _say(f"Book {loaded.sha256[:12]}: {summary(changes)}. To agree to it: {APPROVE_COMMAND}")
+    say(f"Book {loaded.sha256[:12]}: {summary(changes)}. To agree to it: {APPROVE_COMMAND}")
 
 
 @app.command()
@@ -110,43 +102,24 @@ def approve(
     home: HomeOption = None,
 ) -> None:
     """Agree to the price files as they are now, by two people (Rule 12.4); see `tokengov prices diff` first."""
-    with _refusals(), _opened(home) as (installation, ledger):
+    with opened_ledger(home, *_refused()) as (installation, ledger):
         from resources.price_approvals import approve_book
 
         loaded = _load(installation)
         agreed, changes = _since_agreed(installation, ledger, loaded)
         if agreed == loaded.sha256:
-            _say(f"There is nothing to approve: book {loaded.sha256[:12]} was agreed before.")
+            say(f"There is nothing to approve: book {loaded.sha256[:12]} was agreed before.")
             return
         approve_book(ledger, loaded.sha256, changes, prepared_by=prepared_by, approved_by=approved_by, reason=reason)
-    _say(f"Approved: book {loaded.sha256[:12]}, {summary(changes)}. The next load of raw/price_book uses it.")
+    say(f"Approved: book {loaded.sha256[:12]}, {summary(changes)}. The next load of raw/price_book uses it.")
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What settings, price files, ledger or rule refuse ends the command with their own words."""
+def _refused() -> tuple[type[Exception], ...]:
+    """What price files, lake or rule refuse with."""
     from resources.lake import LakeError
     from resources.price_book import PriceBookError
-    from tokengov_pipelines.ledger.errors import LedgerError
 
-    try:
-        yield
-    except SettingsError as error:
-        _complain(str(error))
-        raise typer.Exit(2) from None
-    except (PriceBookError, PriceApprovalError, LedgerError, LakeError) as error:
-        _complain(str(error))
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _opened(home: Path | None) -> "Iterator[tuple[Installation, Ledger]]":
-    from tokengov_pipelines.ledger.ledger import Ledger
-
-    installation = load_installation(home)
-    ledger = Ledger(installation.ledger_url, installation.settings.now)
-    ledger.upgrade()
-    yield installation, ledger
+    return PriceBookError, PriceApprovalError, LakeError
 
 
 def _load(installation: Installation) -> "PriceBookLoad":
@@ -182,7 +155,7 @@ def _print_changes(changes: Sequence[BookChange]) -> None:
     for change in changes:
         days = str(change.valid) if change.valid else ""
         table.add_row(*map(Text, (change.kind, change.what, days, change.before or "none", change.after or "none")))
-    Console().print(table)
+    show(table)
 
 
 def _reading_order(row: PriceRow) -> tuple[int, str, int, int]:
@@ -194,11 +167,3 @@ def _days(row: PriceRow) -> str:
     start = "" if row.valid.valid_from == _ALWAYS else f"from {row.valid.valid_from}"
     end = f"until {row.valid.valid_to - dt.timedelta(days=1)}" if row.valid.valid_to else ""
     return " ".join(filter(None, (start, end))) or "always"
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tokengov_pipelines.console import HomeOption, MonthArgument, fail, opened_ledger, say, show
 from tokengov_pipelines.domain.match_result import MatchMode
 from tokengov_pipelines.domain.money import MoneyError, round_posting, usd
 from tokengov_pipelines.domain.open_item import ReconcilingItem, aging
-from tokengov_pipelines.domain.period import BillingMonth, PeriodError
+from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.resolutions import ResolutionCode, apply_events
-from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
+from tokengov_pipelines.settings import Installation
 
 if TYPE_CHECKING:
     from resources.tables import Tables
@@ -29,23 +29,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show reconciliations and settle their open items.", no_args_is_help=True)
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-]
 ProviderOption = Annotated[str | None, typer.Option(help="Only this provider.")]
 ByOption = Annotated[str, typer.Option(help="Who does it (e-mail).")]
 ItemArgument = Annotated[str, typer.Argument(metavar="ITEM", help="The item's id, as `recon items` shows it.")]
 
 _STATUS_STYLES = {"matched": "green", "within_tolerance": "green", "investigate": "yellow"}
 _MONTHLY = "fct_reconciliation_monthly"
-
-
-def _month(text: str) -> BillingMonth:
-    try:
-        return BillingMonth.parse(text)
-    except PeriodError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _amount(text: str) -> Decimal:
@@ -55,33 +44,20 @@ def _amount(text: str) -> Decimal:
         raise typer.BadParameter(str(error)) from error
 
 
-MonthArgument = Annotated[
-    BillingMonth, typer.Argument(metavar="MONTH", help="Billing month, for example 2026-10.", parser=_month)
-]
-
-
 @contextmanager
 def _opened(home: Path | None) -> "Iterator[tuple[Installation, Tables, Ledger]]":
     """The installation, its tables and its ledger; what they refuse ends the command with their own words."""
     from resources.tables import MissingTableError, Tables
-    from tokengov_pipelines.ledger.errors import LedgerError
-    from tokengov_pipelines.ledger.ledger import Ledger
 
-    try:
-        installation = load_installation(home)
-        ledger = Ledger(installation.ledger_url, installation.settings.now)
-        ledger.upgrade()
-        yield installation, Tables(root=str(installation.tables_dir)), ledger
-    except MissingTableError as error:
-        _complain(f"{error} That is: tokengov prepare, for this month.")
-        raise typer.Exit(1) from None
-    except (SettingsError, LedgerError) as error:
-        _complain(str(error))
-        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
+    with opened_ledger(home) as (installation, ledger):
+        try:
+            yield installation, Tables(root=str(installation.tables_dir)), ledger
+        except MissingTableError as error:
+            fail(f"{error} That is: tokengov prepare, for this month.")
 
 
-@app.command()
-def show(month: MonthArgument, provider: ProviderOption = None, home: HomeOption = None) -> None:
+@app.command("show")
+def show_month(month: MonthArgument, provider: ProviderOption = None, home: HomeOption = None) -> None:
     """Show the waterfall of every invoice of a month, from the proxy's log to the invoice, in cents that add up."""
     from assets.open_items import read_items
 
@@ -90,7 +66,7 @@ def show(month: MonthArgument, provider: ProviderOption = None, home: HomeOption
         items = apply_events(read_items(tables, month), ledger.items.events())
     chosen = [row for row in rows if provider in {None, row["provider"]}]
     if not chosen:
-        _say(f"{month} has no reconciliation{f' of {provider}' if provider else ''}.")
+        say(f"{month} has no reconciliation{f' of {provider}' if provider else ''}.")
         return
     ordered = sorted(chosen, key=lambda row: (*_statement(row), row["state_no"]))
     for _, lines in groupby(ordered, key=_statement):
@@ -114,7 +90,7 @@ def show_items(
         today = installation.settings.today()
     chosen = [item for item in items if provider in {None, item.provider} and (show_all or item.is_open)]
     if not chosen:
-        _say(f"{month} has no {'' if show_all else 'open '}item{f' of {provider}' if provider else ''}.")
+        say(f"{month} has no {'' if show_all else 'open '}item{f' of {provider}' if provider else ''}.")
         return
     table = Table("item", title=f"Items of {month}, on {today}", title_justify="left")
     for heading in ("amount", "left", "age"):
@@ -131,7 +107,7 @@ def show_items(
             Text(item.owner_on(today)),
             Text(item.status.replace("_", " "), style="yellow" if item.is_open else "green"),
         )
-    Console().print(table)
+    show(table)
     ages = Table("age in days", "items", "of them errors", title="Open, by age", title_justify="left")
     for heading in ("net", "gross"):
         ages.add_column(heading, justify="right")
@@ -140,8 +116,8 @@ def show_items(
         amounts = (f"{round_posting(total.net):,.2f}", f"{round_posting(total.gross):,.2f}")
         ages.add_row(total.bucket, str(total.items), str(total.errors), *amounts, total.currency)
     if ages.row_count:
-        Console().print(ages)
-        _say("The amount of an error is inside another item or component and is not added.")
+        show(ages)
+        say("The amount of an error is inside another item or component and is not added.")
 
 
 @app.command()
@@ -174,10 +150,10 @@ def resolve(
             write_off_controller_usd=installation.policy.of_provider(item.provider).alerts.write_off_controller_usd,
         )
         (now,) = apply_events([item], ledger.items.events())
-    _say(f"{now.status.replace('_', ' ')}: {item_id}, adjusting line {_signed(-resolution.amount)} {item.currency}")
+    say(f"{now.status.replace('_', ' ')}: {item_id}, adjusting line {_signed(-resolution.amount)} {item.currency}")
     if now.is_open:
-        _say(f"{round_posting(now.open_amount):,.2f} {item.currency} of it is still open.")
-    _say(f"Next: tokengov prepare {item.billing_month}")
+        say(f"{round_posting(now.open_amount):,.2f} {item.currency} of it is still open.")
+    say(f"Next: tokengov prepare {item.billing_month}")
 
 
 @app.command()
@@ -191,8 +167,8 @@ def reopen(
     with _opened(home) as (_, tables, ledger):
         item = _found(tables, item_id)
         ledger.items.reopen(item, by=by, reason=reason)
-    _say(f"reopened: {item_id}, {round_posting(item.amount):,.2f} {item.currency} open")
-    _say(f"Next: tokengov prepare {item.billing_month}")
+    say(f"reopened: {item_id}, {round_posting(item.amount):,.2f} {item.currency} open")
+    say(f"Next: tokengov prepare {item.billing_month}")
 
 
 def _found(tables: "Tables", item_id: str) -> ReconcilingItem:
@@ -200,8 +176,7 @@ def _found(tables: "Tables", item_id: str) -> ReconcilingItem:
 
     item = find_item(tables, item_id)
     if item is None:
-        _complain(f"there is no item {item_id}. Fix: tokengov recon items MONTH --all shows the ids of a month.")
-        raise typer.Exit(1)
+        fail(f"there is no item {item_id}. Fix: tokengov recon items MONTH --all shows the ids of a month.")
     return item
 
 
@@ -227,30 +202,22 @@ def _print_statement(lines: Sequence[Mapping[str, Any]], items: Sequence[Reconci
             str(open_items) if open_items else "",
             style="bold" if is_end or line["component"] == "unexplained" else None,
         )
-    Console().print(table)
+    show(table)
     status = first["status"]
     words = [status.replace("_", " ")]
     if first["mode"] == MatchMode.TWO_WAY:
         words.append("two-way: there is no cost report")
     if first["invoice_id"]:
         words.append(f"tolerance {round_posting(first['tolerance']):,.2f}")
-    Console().print(Text(", ".join(words), style=_STATUS_STYLES.get(status, "red")), soft_wrap=True)
+    say(Text(", ".join(words), style=_STATUS_STYLES.get(status, "red")))
     mine = [
         item for item in items if (item.provider, item.invoice_id or "") == (first["provider"], _statement(first)[2])
     ]
     for error in (item for item in mine if item.is_error and item.is_open):
-        _say(f"error {error.component.replace('_', ' ')}: {error.what}")
-    _say("")
+        say(f"error {error.component.replace('_', ' ')}: {error.what}")
+    say("")
 
 
 def _signed(amount: Decimal) -> str:
     cents = round_posting(amount)
     return f"{cents:+,.2f}" if cents else "0.00"
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ starts at the earliest day that is not read to its end.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -20,6 +20,8 @@ from tokengov_pipelines.jobs import LOAD_CLOUD_BILLS, LOAD_DAYS, LOAD_PROVIDERS,
 from tokengov_pipelines.settings import Settings
 
 ONE_DAY = dt.timedelta(days=1)
+
+_Tick = Callable[[dg.ScheduleEvaluationContext], dg.RunRequest | dg.SkipReason]
 
 
 def partition_range_tags(first: str, last: str) -> dict[str, str]:
@@ -51,6 +53,17 @@ def all_schedules(
     status = dg.DefaultScheduleStatus.RUNNING if settings.schedules.enabled else dg.DefaultScheduleStatus.STOPPED
     hour, minute = settings.schedules.daily_hour_utc, settings.schedules.hourly_minute
 
+    def schedule(job: str, cadence: str, cron: str, description: str, tick: _Tick) -> dg.ScheduleDefinition:
+        return dg.ScheduleDefinition(
+            name=f"{job}_{cadence}",
+            job=by_name[job],
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            default_status=status,
+            description=description,
+            execution_fn=tick,
+        )
+
     def today_of(context: dg.ScheduleEvaluationContext) -> dt.date:
         return settings.today() if settings.as_of else context.scheduled_execution_time.date()
 
@@ -63,42 +76,18 @@ def all_schedules(
         first, last = trailing_days(today, reread_days, settings.log_start)
         return min(first, first_incomplete(lake, tables, settings.log_start, last) or first), last
 
-    @dg.schedule(
-        name=f"{LOAD_DAYS}_hourly",
-        job=by_name[LOAD_DAYS],
-        cron_schedule=f"{minute} * * * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Reads the running UTC day, and every ended day that was not read to its end.",
-    )
-    def load_days_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def running_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         today = today_of(context)
         if settings.as_of and settings.now().time() == dt.time():
             return dg.SkipReason(f"as_of {settings.as_of} is a midnight: no day is running")
         first = first_incomplete(lake, [PROXY_LOG], settings.log_start, today - ONE_DAY) or today
         return days(first, today, f"hourly:{context.scheduled_execution_time:%Y-%m-%dT%H}")
 
-    @dg.schedule(
-        name=f"{LOAD_DAYS}_daily",
-        job=by_name[LOAD_DAYS],
-        cron_schedule=f"0 {hour} * * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description=f"Reads the last {settings.litellm.reread_days} complete days whole, and missed ones, in one run.",
-    )
-    def load_days_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def trailing_log(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = today_of(context)
         return days(*again(today, settings.litellm.reread_days, [PROXY_LOG]), f"daily:{today}")
 
-    @dg.schedule(
-        name=f"{LOAD_DAYS}_monthly",
-        job=by_name[LOAD_DAYS],
-        cron_schedule=f"15 {hour} 4-31 * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Reads the month that has ended whole, once: on the later of its fourth business day and day 4.",
-    )
-    def load_days_monthly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def whole_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         today = today_of(context)
         month = BillingMonth.of(today).previous()
         first, final = max(month.first_day, settings.log_start), final_reading_day(month)
@@ -109,66 +98,76 @@ def all_schedules(
             return dg.SkipReason(f"{month} was read whole at {seen['extracted_at']}")
         return days(first, today - ONE_DAY, f"month:{month}:{today}")
 
-    @dg.schedule(
-        name=f"{LOAD_PROVIDERS}_daily",
-        job=by_name[LOAD_PROVIDERS],
-        cron_schedule=f"30 {hour} * * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Reads the providers' last days again, which may still move, and missed ones (Rule 2.3).",
-    )
-    def load_providers_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def trailing_reports(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         configured = [each for each in (settings.anthropic, settings.openai) if each is not None]
         if not configured:
             return dg.SkipReason("no provider is configured in tokengov.yaml")
         today, reread = today_of(context), max(each.reread_days for each in configured)
         return days(*again(today, reread, configured_reports(settings)), f"providers:{today}")
 
-    @dg.schedule(
-        name=f"{LOAD_PULL_REQUESTS}_daily",
-        job=by_name[LOAD_PULL_REQUESTS],
-        cron_schedule=f"45 {hour} * * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Reads the pull requests that changed since the last reading.",
-    )
-    def load_pull_requests_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def pull_requests(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if settings.github is None:
             return dg.SkipReason("no GitHub is configured in tokengov.yaml")
         return dg.RunRequest(run_key=f"pull_requests:{today_of(context)}")
 
-    @dg.schedule(
-        name=f"{LOAD_CLOUD_BILLS}_daily",
-        job=by_name[LOAD_CLOUD_BILLS],
-        cron_schedule=f"50 {hour} * * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Reads the clouds' bills, which are written anew until their period is final.",
-    )
-    def load_cloud_bills_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def cloud_bills(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if settings.cloud_bills is None:
             return dg.SkipReason("no cloud bills are configured in tokengov.yaml")
         return dg.RunRequest(run_key=f"cloud_bills:{today_of(context)}")
 
-    @dg.schedule(
-        name=f"{PREPARE_MONTH}_monthly",
-        job=by_name[PREPARE_MONTH],
-        cron_schedule=f"0 {hour + 1} {settings.schedules.monthly_day} * *",
-        execution_timezone="UTC",
-        default_status=status,
-        description="Prepares the month that has ended, when its last day has settled.",
-    )
-    def prepare_month_monthly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def ended_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = today_of(context)
         month = str(BillingMonth.of(today).previous())
         return dg.RunRequest(run_key=f"{month}:{today}", partition_key=month)
 
     return [
-        load_days_hourly,
-        load_days_daily,
-        load_days_monthly,
-        load_providers_daily,
-        load_pull_requests_daily,
-        load_cloud_bills_daily,
-        prepare_month_monthly,
+        schedule(
+            LOAD_DAYS,
+            "hourly",
+            f"{minute} * * * *",
+            "Reads the running UTC day, and every ended day that was not read to its end.",
+            running_day,
+        ),
+        schedule(
+            LOAD_DAYS,
+            "daily",
+            f"0 {hour} * * *",
+            f"Reads the last {settings.litellm.reread_days} complete days whole, and missed ones, in one run.",
+            trailing_log,
+        ),
+        schedule(
+            LOAD_DAYS,
+            "monthly",
+            f"15 {hour} 4-31 * *",
+            "Reads the month that has ended whole, once: on the later of its fourth business day and day 4.",
+            whole_month,
+        ),
+        schedule(
+            LOAD_PROVIDERS,
+            "daily",
+            f"30 {hour} * * *",
+            "Reads the providers' last days again, which may still move, and missed ones (Rule 2.3).",
+            trailing_reports,
+        ),
+        schedule(
+            LOAD_PULL_REQUESTS,
+            "daily",
+            f"45 {hour} * * *",
+            "Reads the pull requests that changed since the last reading.",
+            pull_requests,
+        ),
+        schedule(
+            LOAD_CLOUD_BILLS,
+            "daily",
+            f"50 {hour} * * *",
+            "Reads the clouds' bills, which are written anew until their period is final.",
+            cloud_bills,
+        ),
+        schedule(
+            PREPARE_MONTH,
+            "monthly",
+            f"0 {hour + 1} {settings.schedules.monthly_day} * *",
+            "Prepares the month that has ended, when its last day has settled.",
+            ended_month,
+        ),
     ]

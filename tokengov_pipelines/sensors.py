@@ -13,12 +13,13 @@ import json
 from collections.abc import Callable, Mapping
 
 import dagster as dg
-from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord, RunsFilter
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, DagsterRunStatus, RunRecord, RunsFilter
 
 from resources.home import Home
 from resources.lake import Lake
 from resources.notifier import Notifier
 from tokengov_pipelines.alerting import deliver_alerts, record_run, record_staleness
+from tokengov_pipelines.jobs import DELIVER_PACKS
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.settings import Installation, Settings
 
@@ -27,6 +28,7 @@ NewestExtractions = Callable[[Installation, Lake], Mapping[str, dt.datetime | No
 
 _OVERLAP = dt.timedelta(minutes=5)  # a change is dated by its writer and seen when it commits, a little later
 _FIRST_LOOK = dt.timedelta(days=1)
+_UNFINISHED = [each for each in DagsterRunStatus if each not in FINISHED_STATUSES]
 
 
 def all_sensors(
@@ -76,7 +78,23 @@ def all_sensors(
             context.log.warning(failure)
         return dg.SkipReason("; ".join([f"{report.sent} messages sent", *report.failures]))
 
-    return [run_finished_sensor, stale_sources_sensor, deliver_alerts_sensor]
+    @dg.sensor(
+        job_name=DELIVER_PACKS,
+        minimum_interval_seconds=60,
+        default_status=status,
+        description="Delivers again what failed a while ago, and finds deliveries whose run died.",
+    )
+    def due_deliveries_sensor(context: dg.SensorEvaluationContext, home: Home) -> dg.SensorResult | dg.SkipReason:
+        if context.instance.get_runs_count(RunsFilter(job_name=DELIVER_PACKS, statuses=_UNFINISHED)):
+            return dg.SkipReason("a delivery is running")
+        now, names = dt.datetime.now(dt.UTC), {each.name for each in home.installation.settings.deliveries}
+        months = _ledger(home).deliveries.due_months(names, now) if names else []
+        requests = [
+            dg.RunRequest(run_key=f"{month} {now:%Y-%m-%dT%H:%M}", partition_key=str(month)) for month in months
+        ]
+        return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("nothing is due")
+
+    return [run_finished_sensor, stale_sources_sensor, deliver_alerts_sensor, due_deliveries_sensor]
 
 
 def _ledger(home: Home) -> Ledger:

@@ -1,22 +1,20 @@
 """What an installation may set: `tokengov.yaml`, `policy.yaml` and the environment, validated by pydantic.
 
 Belongs here: the shape, defaults and error texts of every setting, and where an installation keeps its files.
-Does not belong here: the rules that read a policy value (`tokengov_pipelines.domain`), connections to outside systems
-(`resources`) and anything secret: secrets come from the environment only and are never stored in a settings object
-that is printed.
-
-A policy key appears when the rule that reads it is built. Rule book 0.2.
+Does not belong here: the keys of policy.yaml (`policy`), connections to outside systems (`resources`) and anything
+secret: secrets come from the environment only and are never stored in a settings object that is printed.
 """
 
 import datetime as dt
-import hashlib
 import os
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tokengov_pipelines.delivery_settings import Deliveries
+from tokengov_pipelines.policy import Policy
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -149,6 +147,7 @@ class Settings(_Strict):
     invoices: InvoiceSettings = InvoiceSettings()
     prices: PriceSettings = PriceSettings()
     cloud_bills: CloudBillSettings | None = Field(default=None, description="absent: this source is not configured")
+    deliveries: Deliveries = Field(default=(), description="where closed packs go (docs/delivery.md)")
     schedules: ScheduleSettings = ScheduleSettings()
 
     def today(self) -> dt.date:
@@ -162,152 +161,6 @@ class Settings(_Strict):
         if self.as_of is not None:
             return dt.datetime.combine(self.as_of, dt.time(), dt.UTC)
         return dt.datetime.now(dt.UTC)
-
-
-class MoneyPolicy(_Strict):
-    """Rule 1."""
-
-    functional_currency: str = "USD"
-
-
-class AttributionPolicy(_Strict):
-    """Rule 3."""
-
-    suspense: str = "CC-900-SUSPENSE"
-    central: str = "CC-990-CENTRAL"
-    placeholder_users: tuple[str, ...] = ("", "default_user_id", "litellm-internal-health-check")
-    max_suspense_pct: Decimal = Decimal("2.0")
-    max_successor_chain: int = Field(default=5, ge=0, le=20)
-    taxonomy: tuple[str, ...] = ("autocomplete", "code-review", "refactor", "autonomous-agent")
-
-
-class ReconPolicy(_Strict):
-    """Rule 4."""
-
-    billing_mode: Literal["invoice", "prepaid"] = "invoice"
-    rounding_tol_per_line: Decimal = Decimal("0.005")
-    rounding_abs: Decimal = Decimal("0.05")
-    abs_floor: Decimal = Decimal("1.00")
-    rel: Decimal = Decimal("0.005")
-    cap: Decimal = Decimal("100.00")
-    block_multiple: int = Field(default=3, ge=1)
-
-
-class PricingPolicy(_Strict):
-    """Rule 4.1: the price book. Nothing stands in for a missing price unless it is named here."""
-
-    fallback_tiers: tuple[str, ...] = Field(
-        default=(), description="tiers whose standard price stands in where they have none, marked as fallback"
-    )
-
-
-class AlertPolicy(_Strict):
-    """Rules 4.7, 4.8, 5.4: when a component of the gap is somebody's alarm."""
-
-    unproxied_pct: Decimal = Decimal("1.0")
-    unproxied_day_usd: Decimal = Decimal("100.00")
-    unpriced_rows_pct: Decimal = Decimal("0.1")
-    unpriced_usd: Decimal = Decimal("25.00")
-    provider_rate_pct: Decimal = Decimal("0.5")
-    quantity_pct: Decimal = Decimal("1.0")
-    credits_expiry_days: int = Field(default=60, ge=1)
-    item_min_usd: Decimal = Decimal("1.00")
-    write_off_controller_usd: Decimal = Decimal("100.00")
-    coverage_target_pct: Decimal = Decimal("98.0")
-
-
-class UnproxiedPolicy(_Strict):
-    """Rule 5: spend that bypassed the proxy."""
-
-    provider_key_decides: Literal["key_id", "key_id_else_project"] = "key_id"
-    unproxied_value: Literal["actual", "list"] = "actual"
-    bypass_tol_abs: Decimal = Decimal("1.00")
-    bypass_tol_rel: Decimal = Decimal("0.10")
-    exception_max_days: int = Field(default=90, ge=1, le=90)
-    action_due_days: int = Field(default=14, ge=1, description="days from first seen until the action is due")
-
-
-class ChargebackPolicy(_Strict):
-    """Rule 6."""
-
-    mode: Literal["showback", "chargeback"] = "showback"
-    true_up_block_pct: Decimal = Field(default=Decimal("2.0"), description="of the logged direct spend (Rule 6.1)")
-
-
-class CostPerPrPolicy(_Strict):
-    """Rule 9.2."""
-
-    agent_logins: tuple[str, ...] = Field(default=(), description="bots that are AI agents; their work counts")
-    default_branch_only: bool = True
-
-
-class PeriodPolicy(_Strict):
-    """Rule 2.3."""
-
-    late_log_watermark_days: int = Field(default=3, ge=0, le=30, description="days until a day is settled")
-    provisional_days: int = Field(default=30, ge=0, le=90, description="provider figures younger than this may move")
-
-
-class ControlsPolicy(_Strict):
-    """Rule 12."""
-
-    future_skew_max_seconds: int = Field(default=3600, ge=0)
-    end_before_start_max_seconds: int = Field(default=5, ge=0)
-
-
-class Policy(_Strict):
-    """The content of `policy.yaml`: versioned, and its SHA-256 goes into every pack."""
-
-    money: MoneyPolicy = MoneyPolicy()
-    attribution: AttributionPolicy = AttributionPolicy()
-    recon: ReconPolicy = ReconPolicy()
-    pricing: PricingPolicy = PricingPolicy()
-    alerts: AlertPolicy = AlertPolicy()
-    unproxied: UnproxiedPolicy = UnproxiedPolicy()
-    chargeback: ChargebackPolicy = ChargebackPolicy()
-    cost_per_pr: CostPerPrPolicy = CostPerPrPolicy()
-    period: PeriodPolicy = PeriodPolicy()
-    controls: ControlsPolicy = ControlsPolicy()
-    providers: dict[str, dict[str, Any]] = Field(
-        default_factory=lambda: {"openai": {"provider_key_decides": "key_id_else_project"}},
-        description="leaves of recon, alerts and unproxied that differ for one provider",
-    )
-
-    @model_validator(mode="after")
-    def _overrides_are_known(self) -> "Policy":
-        for provider in self.providers:
-            self.of_provider(provider)
-        return self
-
-    def of_provider(self, provider: str) -> "Policy":
-        """The policy with the provider's own leaves in place (rule book 0.2: those marked *)."""
-        own = dict(self.providers.get(provider, {}))
-        changed = {}
-        for group in ("recon", "alerts", "unproxied"):
-            section = getattr(self, group)
-            mine = {name: own.pop(name) for name in list(own) if name in type(section).model_fields}
-            if mine:
-                changed[group] = type(section).model_validate(section.model_dump() | mine)
-        if own:
-            message = f"{', '.join(sorted(own))}: no leaf of that name may be set for one provider"
-            raise ValueError(message)
-        return self.model_copy(update=changed)
-
-    def sha256(self) -> str:
-        """Hash of the policy in force (defaults included), so that a default that moves is a change of policy."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-    def for_dbt(self) -> dict[str, Any]:
-        """The leaves that per-call SQL reads; names equal the `vars:` of dbt_project.yml."""
-        return {
-            "suspense": self.attribution.suspense,
-            "placeholder_users": list(self.attribution.placeholder_users),
-            "taxonomy": list(self.attribution.taxonomy),
-            "max_successor_chain": self.attribution.max_successor_chain,
-            "future_skew_max_seconds": self.controls.future_skew_max_seconds,
-            "end_before_start_max_seconds": self.controls.end_before_start_max_seconds,
-            "fallback_tiers": list(self.pricing.fallback_tiers),
-        }
 
 
 class Installation(BaseModel):

@@ -5,55 +5,29 @@ refuses an exception (`domain.bypass_exception`), where exceptions are kept (`le
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tokengov_pipelines.console import HomeOption, fail, opened_ledger, say, show
 from tokengov_pipelines.domain.bypass import KeyStatus, in_usd
 from tokengov_pipelines.domain.bypass_exception import BypassException, ExceptionState, KeyIdentity
 from tokengov_pipelines.domain.money import exact_sum, round_posting
 from tokengov_pipelines.domain.period import BillingMonth, PeriodError, accounting_day
-from tokengov_pipelines.settings import HOME_VARIABLE, Installation, SettingsError, load_installation
-
-if TYPE_CHECKING:
-    from tokengov_pipelines.ledger.ledger import Ledger
 
 app = typer.Typer(help="Show keys that bypass the proxy, and the register of exceptions.", no_args_is_help=True)
 
 TABLE = "fct_unproxied_keys"
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", envvar=HOME_VARIABLE, help="The installation's folder.", show_default="./home"),
-]
 _STYLES = {
     KeyStatus.NEW: "red",
     KeyStatus.OPEN: "yellow",
     KeyStatus.EXCEPTED: "green",
     KeyStatus.EXCEPTION_EXPIRED: "red",
 }
-
-
-@contextmanager
-def _opened(home: Path | None) -> "Iterator[tuple[Installation, Ledger]]":
-    """The installation and its ledger; what they refuse ends the command with their own words."""
-    from tokengov_pipelines.ledger.errors import LedgerError
-    from tokengov_pipelines.ledger.ledger import Ledger
-
-    try:
-        installation = load_installation(home)
-        ledger = Ledger(installation.ledger_url, installation.settings.now)
-        ledger.upgrade()
-        yield installation, ledger
-    except (SettingsError, PeriodError, LedgerError) as error:
-        _complain(str(error))
-        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
 
 
 @app.command("list")
@@ -64,15 +38,14 @@ def list_keys(
     """List the keys that were used outside the proxy in a month, the most expensive first."""
     from resources.tables import MissingTableError, Tables
 
-    with _opened(home) as (installation, _):
+    with opened_ledger(home, PeriodError) as (installation, _):
         tables = Tables(root=str(installation.tables_dir))
         try:
             rows = tables.rows(TABLE, [f"billing_month={BillingMonth.parse(month)}"])
         except MissingTableError as error:
-            _complain(f"{error} The command is: tokengov prepare {month}")
-            raise typer.Exit(1) from None
+            fail(f"{error} The command is: tokengov prepare {month}")
     if not rows:
-        _say(f"No key bypassed the proxy in {month}.")
+        say(f"No key bypassed the proxy in {month}.")
         return
     _print_keys(month, sorted(rows, key=lambda row: (-row["cost_usd"], row["provider"], row["account"])))
 
@@ -91,17 +64,17 @@ def grant(
     home: HomeOption = None,
 ) -> None:
     """Approve an exception for a key: no alert until then; it stays charged, and counts as unproxied."""
-    with _opened(home) as (installation, ledger):
+    with opened_ledger(home) as (installation, ledger):
         section = getattr(installation.settings, provider, None)
         owner = account or getattr(section, "account", None)
         if owner is None:
-            _complain(f"tokengov.yaml names no account of {provider}. Fix: --account NAME, as the invoices write it.")
-            raise typer.Exit(2)
+            fail(
+                f"tokengov.yaml names no account of {provider}. Fix: --account NAME, as the invoices write it.", code=2
+            )
         try:
             identity = KeyIdentity.parse(provider, owner, key)
         except ValueError as error:
-            _complain(str(error))
-            raise typer.Exit(2) from None
+            fail(str(error), code=2)
         exception = ledger.bypass_exceptions.grant(
             identity,
             reason=reason,
@@ -110,7 +83,7 @@ def grant(
             last_day=until.date(),
             max_days=installation.policy.of_provider(provider).unproxied.exception_max_days,
         )
-    _say(
+    say(
         f"exception {exception.number}: {provider} {owner} {identity.word} until {exception.last_day}. It stays "
         "charged. Next: tokengov prepare MONTH, for every month whose list should show it"
     )
@@ -122,14 +95,14 @@ def list_exceptions(
     home: HomeOption = None,
 ) -> None:
     """List the exceptions in force."""
-    with _opened(home) as (installation, ledger):
+    with opened_ledger(home) as (installation, ledger):
         today = accounting_day(installation.settings.now())
         known = ledger.bypass_exceptions.all()
     shown = [each for each in known if show_all or each.state_on(today) is ExceptionState.IN_FORCE]
     if shown:
         _print_exceptions(shown, today)
     else:
-        _say("No exception was ever granted." if show_all or not known else "No exception is in force.")
+        say("No exception was ever granted." if show_all or not known else "No exception is in force.")
 
 
 @app.command()
@@ -140,9 +113,9 @@ def withdraw(
     home: HomeOption = None,
 ) -> None:
     """End an exception today."""
-    with _opened(home) as (_, ledger):
+    with opened_ledger(home) as (_, ledger):
         exception = ledger.bypass_exceptions.withdraw(number, by=by, reason=reason)
-    _say(f"withdrew exception {exception.number}: {exception.key.provider} {exception.key.word} is open again.")
+    say(f"withdrew exception {exception.number}: {exception.key.provider} {exception.key.word} is open again.")
 
 
 def _print_keys(month: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -170,7 +143,7 @@ def _print_keys(month: str, rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['due_date']}",
             Text(status, style=_STYLES[status]),
         )
-    Console().print(table)
+    show(table)
 
 
 def _print_exceptions(exceptions: Sequence[BypassException], today: dt.date) -> None:
@@ -199,12 +172,4 @@ def _print_exceptions(exceptions: Sequence[BypassException], today: dt.date) -> 
             Text(each.reason),
             Text(f"{each.requested_by}, approved by {each.approved_by}"),
         )
-    Console().print(table)
-
-
-def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    show(table)

@@ -302,10 +302,12 @@ class ReconciledHome(TestHome):
         first: str,
         last: str,
         extra: Iterable[tuple[str, str]] = (),
+        part: str = "",
     ) -> Decimal:
         """Write the invoice of what the books say of these days, a line for each model and token type in cents.
 
-        `extra` are further lines by kind and amount. Returns the invoice's total.
+        `extra` are further lines by kind and amount, `part` tells it from others of its month. Returns the invoice's
+        total.
         """
         billed: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         for cell in books.costs:
@@ -324,7 +326,7 @@ class ReconciledHome(TestHome):
         sums = {"lines_total": total("usage", "non_token"), "credits_total": total("credit"), "tax_total": total("tax")}
         payable = total("usage", "non_token", "credit", "tax")
         header: dict[str, Any] = {"period_start": first, "lines": written, **sums}
-        self.invoice(provider, last[:7], payable, last, **header)
+        self.invoice(provider, last[:7], payable, last, part, **header)
         return D(payable)
 
     def statement(self, month: str, provider: str) -> dict[str, str]:

@@ -167,14 +167,14 @@ def test_days_and_months_that_cannot_be_meant(
 
 
 def break_everything(home: TestHome) -> None:
-    """An unknown cost center, overlapping days of a team, and invoices in euros, that do not foot, that contradict."""
+    """An unknown cost center, a team twice on a day; invoices in no currency, that do not foot, that contradict."""
     teams = (home.folder / "directory/teams.csv").read_text()
     later = "UTC,lead@example.com,#chat,2026-09-10,\n"
     home.write("directory/teams.csv", f"{teams}team-shop,Shop,CC-100,{later}team-new,New,CC-999,{later}")
     good = json.loads((home.folder / "invoices/openai-2026-09.json").read_text())
     line = good["lines"][0]
     copies = {
-        "euros": {"invoice_id": "EUR-1", "currency": "EUR"},
+        "euros": {"invoice_id": "EUR-1", "currency": "EURO"},
         "footing": {"invoice_id": "FOOT-1", "lines": [{**line, "amount": "24.00"}]},
         "other": {"lines": [{**line, "amount": "25.07"}], "lines_total": "25.07", "total": "25.07"},
     }
@@ -194,7 +194,7 @@ def test_directory_invoices_and_ledger_are_each_told_once(loaded_month: TestHome
         "teams.csv:4 valid_from: ": "team-shop is also in row 2: both are valid from 2026-09-10 on. Fix: end one row",
         "teams.csv:5 cost_center: ": "'CC-999' is not in cost_centers.csv. Fix: correct it, or add it to ",
         "failed raw/invoices: ": "3 problems in the invoices of ",
-        "euros.json currency: ": "the invoice is in EUR and the books are in USD; this release does not convert ",
+        "euros.json currency: ": "'EURO' is not an ISO 4217 currency code. Fix: write three capitals, such as USD or ",
         "footing.json lines_total: ": "24.07 is written and the lines add up to 24.00, a difference of 0.07. Fix: ",
         "other.json lines_total: ": "invoice OPENAI-2026-09 of openai is also in openai-2026-09.json with other ",
         "failed price_book, marts/fct_spend_monthly_every_day_extracted, "

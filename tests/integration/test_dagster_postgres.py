@@ -66,7 +66,7 @@ def test_webserver_daemon_and_a_run_live_on_postgres(dagster_url: str, litellm_d
         server.start()
         run = server.launch(LOAD_DAYS, "2026-09-01", "2026-09-02", assets=[("raw", "litellm_spend_logs")])
         assert server.wait_for_run(run, FINISHED, 60) == "SUCCESS"
-        server.wait("the daemon to keep 7 schedules and 3 sensors", lambda: count(dagster_url, "instigators") == 10, 60)
+        server.wait("the daemon to keep 7 schedules and 4 sensors", lambda: count(dagster_url, "instigators") == 11, 60)
         told = [" ".join(process.cmdline()) for process in server.family()]
         assert server.stop() == 0, server.said()
     finally:

@@ -17,21 +17,41 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import make_url, text
 
+from tokengov_pipelines.domain.approval import PackSubject, Role, asserted
 from tokengov_pipelines.domain.chargeback import Posting
 from tokengov_pipelines.domain.close import WaiverSubject
+from tokengov_pipelines.domain.dispute import ConsentKind, Decision, DisputedLine
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.ledger.errors import LedgerBusyError, LedgerTooNewError, LedgerUnavailableError
+from tokengov_pipelines.ledger.adjustments import Adjustment
+from tokengov_pipelines.ledger.connection import write_transaction
+from tokengov_pipelines.ledger.errors import (
+    LedgerBusyError,
+    LedgerTooNewError,
+    LedgerUnavailableError,
+    PageNotWritableError,
+)
 from tokengov_pipelines.ledger.ledger import Ledger
 from tokengov_pipelines.ledger.periods import PeriodState
+from tokengov_pipelines.ledger.schema import _config
 from tokengov_pipelines.ledger.tables import metadata
+from tokengov_pipelines.pack.folders import read_folder_files
 
 PROGRAM = Path(__file__).parents[1] / "unit" / "pack" / "closing_run.py"
 AUGUST, SEPTEMBER = BillingMonth(2026, 8), BillingMonth(2026, 9)
 SHA = "ab" * 32
+ACCRUED = {
+    "amount": Decimal("1250.00"),
+    "currency": "USD",
+    "method": "provider cost report",
+    "expected_error": None,
+    "requested_by": "Ada",
+    "approved_by": "Grace",
+}
 
 
 def clock():
@@ -92,6 +112,59 @@ def close(page, *amounts):
     page.record_close(
         version=1, content_sha256=SHA, pack_path="p", totals={}, lines=lines, preparer="Ada", approver="Grace"
     )
+
+
+def accepted_dispute(ledger):
+    line = DisputedLine("anthropic", "INV-19", "direct", Decimal("0.50"))
+    raised = ledger.disputes.raise_dispute(
+        AUGUST,
+        "CC-000",
+        [line],
+        currency="USD",
+        reason="moved",
+        claimed_owner="CC-200",
+        evidence="FIN-7",
+        raised_by="Ada",
+        charged={line.key: Decimal("1.00")},
+        days_after_close=60,
+    )
+    return ledger.disputes.decide(
+        raised.dispute_id,
+        Decision.ACCEPTED,
+        reason="agreed",
+        by="Grace",
+        consent_by="Hopper",
+        consent_kind=ConsentKind.VP,
+    )
+
+
+def post_correction(ledger, month, **changes):
+    with ledger.closed_book(month, "pack", "Ada", "run-1") as page:
+        record_correction(page, month, **changes)
+
+
+def record_correction(page, month, **changes):
+    """Close a month with a correction of August in it."""
+    subject = PackSubject(month, 1, SHA)
+    adjustment = Adjustment(
+        AUGUST, "anthropic", "INV-19", "CC-200", Decimal("0.500000000001"), "USD", "dispute", "D-1", "Grace"
+    )
+    values = {
+        "version": 1,
+        "content_sha256": SHA,
+        "pack_path": "p",
+        "totals": {},
+        "lines": [
+            Posting("anthropic", "INV-19", "CC-200", "prior_period", adjustment.amount, "USD", "2026-08"),
+            Posting("anthropic", "INV-20", "CC-200", "direct", Decimal("1.10"), "USD"),
+        ],
+        "preparer": "Ada",
+        "approver": "Grace",
+        "adjustments": [adjustment],
+        "approvals": [asserted(subject, Role.PREPARER, "Ada", [], clock())],
+        "manifest_sha256": "cd" * 32,
+    }
+    page.record_close(**values | changes)
 
 
 def record_events(url, start, count):
@@ -165,14 +238,87 @@ def test_a_waiver_is_kept_on_postgres_too(ledger):
         "UPDATE postings SET amount = 0",
         "DELETE FROM postings",
         "UPDATE period_versions SET content_sha256 = ''",
+        "UPDATE adjustments SET amount = 0",
+        "DELETE FROM adjustments",
+        "UPDATE approvals SET name = 'Eve'",
+        "DELETE FROM approvals",
+        "UPDATE accrual_approvals SET amount = 0",
+        "DELETE FROM accrual_approvals",
+        "UPDATE disputes SET decision = 'rejected'",
+        "UPDATE disputes SET reason = 'none'",
+        "DELETE FROM disputes",
     ],
 )
 def test_the_database_itself_refuses_to_rewrite_what_is_closed(ledger, statement):
+    ledger.accruals.approve(SEPTEMBER, "openai", **ACCRUED)
     with ledger.closed_book(AUGUST, "pack", "Ada", "run-1") as page:
         close(page, Decimal("1.00"))
+    dispute = accepted_dispute(ledger)
+    post_correction(ledger, SEPTEMBER, posted_disputes=[dispute.dispute_id])
     with pytest.raises(Exception, match="are not rewritten"), ledger._engine.begin() as connection:
         connection.execute(text(statement))
     assert ledger.verify_chain().intact
+
+
+def test_a_correction_and_what_it_rests_on_come_back_as_written(ledger):
+    with ledger.closed_book(AUGUST, "pack", "Ada", "run-1") as page:
+        close(page, Decimal("1.00"))
+        head = page.chain_head()
+    accrued = ledger.accruals.approve(SEPTEMBER, "openai", **ACCRUED)
+    dispute = accepted_dispute(ledger)
+    post_correction(ledger, SEPTEMBER, posted_disputes=[dispute.dispute_id], adjustments_known=0)
+    assert ledger.accruals.approved(SEPTEMBER, "openai") == accrued
+    assert accrued.at == dispute.raised_at == clock()
+    (posted,) = ledger.adjustments(AUGUST)
+    assert (posted.amount, posted.posting_month) == (Decimal("0.500000000001"), SEPTEMBER)
+    assert [each.original_month for each in ledger.postings(SEPTEMBER, 1)] == ["2026-08", ""]
+    assert ledger.disputes.get(dispute.dispute_id).posting_ref == "2026-09/v1"
+    (approval,) = ledger.approvals.of(SEPTEMBER, SHA)
+    assert (approval.name, approval.at) == ("Ada", clock().replace(microsecond=0))
+    assert ledger.versions(SEPTEMBER)[0].manifest_sha256 == "cd" * 32
+    assert ledger.holds_head(head)
+    assert ledger.verify_chain().intact
+
+
+def test_of_two_months_that_correct_the_same_month_at_once_the_second_is_told(url, ledger):
+    with ledger.closed_book(AUGUST, "pack", "Ada", "run-1") as page:
+        close(page, Decimal("1.00"))
+    known, said = ledger.adjustments_known(), []
+
+    def second():
+        try:
+            post_correction(Ledger(url, clock, lock_seconds=10), SEPTEMBER.next(), adjustments_known=known)
+        except PageNotWritableError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=second)
+    with ledger.closed_book(SEPTEMBER, "pack", "Ada", "run-1") as page:
+        record_correction(page, SEPTEMBER, adjustments_known=known)
+        thread.start()
+        thread.join(0.5)
+        assert said == []  # it waits for the first to end
+    thread.join()
+    assert len(said) == 1
+    assert "another close has posted adjustments since these were computed (0, 1)" in said[0]
+    assert ledger.period(SEPTEMBER.next()).state is PeriodState.OPEN
+
+
+def test_a_ledger_of_the_release_before_keeps_what_it_posted(url):
+    ledger, config = Ledger(url, clock), _config()
+    with write_transaction(ledger._engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(
+            text(
+                "INSERT INTO postings VALUES ('2026-08', 1, 'anthropic', 'INV-19', 'CC-100', 'direct', 404.330, 'USD')"
+            )
+        )
+    ledger.upgrade()
+    assert [f"{each.amount:f} {each.original_month}" for each in ledger.postings(AUGUST, 1)] == ["404.330 "]
+    with ledger._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    with pytest.raises(Exception, match="are not rewritten"), ledger._engine.begin() as connection:
+        connection.execute(text("UPDATE postings SET original_month = '2026-07'"))
 
 
 def test_a_tampered_event_is_found(ledger):
@@ -238,7 +384,7 @@ def test_a_close_killed_at_any_step_is_finished_by_the_next(step, start_run, led
     said, _ = finished.communicate(timeout=60)
     content, _ = closing_run.gathered(1, "0.00")
     assert (finished.returncode, content.content_sha256 in said) == (0, True), said
-    assert {path.name: path.read_bytes() for path in (tmp_path / "packs/2026-08/v1").iterdir()} == content.files
+    assert content.files.items() <= read_folder_files(tmp_path / "packs/2026-08/v1").items()
     assert [path.name for path in (tmp_path / "packs/2026-08").iterdir()] == ["v1"]
     assert len(ledger.events(AUGUST, "period.closed")) == 1
 

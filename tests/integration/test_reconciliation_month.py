@@ -89,29 +89,30 @@ def test_a_month_that_agrees_closes_and_its_pack_has_the_same_bytes_each_time(
         pictures = {name for name in files if name.startswith("waterfall_")}
         assert pictures == {"waterfall_anthropic_ANTHROPIC-2026-09.svg", "waterfall_openai_OPENAI-2026-09.svg"}
         assert all(files[name].lstrip().startswith(b"<?xml") for name in pictures)
+    for provider, half in (("anthropic", "36.00"), ("openai", "18.00")):
+        invoice = f"{provider.upper()}-2026-09"
+        assert _charged(home, SEPTEMBER, provider) == {
+            (invoice, "CC-100", "direct"): half,
+            (invoice, "CC-200", "direct"): half,
+        }
     assert [key for key in home.open_alerts() if key.endswith(SEPTEMBER)] == []
 
 
-def test_an_invoice_of_the_15th_to_the_14th_is_reconciled_in_both_months_and_charged_in_none(
+def test_an_invoice_of_the_15th_to_the_14th_is_reconciled_and_charged_in_both_months(
     clean: ReconciledHome, tmp_path: Path
 ) -> None:
     home = clean.twin(tmp_path / "home")
     for month in (SEPTEMBER, OCTOBER):
         (home.folder / f"invoices/anthropic-{month}.json").unlink()
-    home.bill(BOOKS, "anthropic", "2026-09-15", "2026-10-14")
+    assert home.bill(BOOKS, "anthropic", "2026-09-15", "2026-10-14") == D("72.00")
 
+    # Fourteen days before it and seventeen after it, of 2.400128 each, are billed by nothing.
     held = home.close(SEPTEMBER, OCTOBER)
     assert not held.succeeded
-    assert not (home.folder / "packs").exists()
-    (why,) = held.failures
-    refused = (
-        "anthropic invoice ANTHROPIC-2026-10 bills 2026-09-15 to 2026-10-14, not the calendar month {month}: splitting "
-        "it over months is not supported until charges are allocated by cause. Fix: check period_start and "
-        "period_last_day with `tokengov invoice check`, or hold the month"
-    )
-    assert why.startswith("marts/fct_chargeback_monthly: charges_sum_to_invoice: ")
-    for month in (SEPTEMBER, OCTOBER):
-        assert refused.format(month=month) in why
+    assert not (home.folder / "packs" / SEPTEMBER / "v1").exists()
+    told = "\n".join([*held.failures, *held.failed_checks])
+    for month, unbilled in ((SEPTEMBER, "33.601792000000"), (OCTOBER, "40.802176000000")):
+        assert f"anthropic logged {unbilled} USD in {month} and has no invoice that bills those days" in told
         charged = home.rows("fct_chargeback_monthly", f"billing_month={month}")
         assert {row["provider"] for row in charged} == {"openai"}
     # The same thirty days, and the difference of the two months of 30 and 31 days is timing alone.
@@ -123,6 +124,32 @@ def test_an_invoice_of_the_15th_to_the_14th_is_reconciled_in_both_months_and_cha
     assert [{name: state for name, state in each.items() if name != "W0"} for each in states] == [
         dict.fromkeys(STATES[1:12], "72.00384") | {"W11": "72", "W12": "72"}
     ] * 2
+
+    # With the invoices before and after it both months close: 16 of its 30 days are September's, 14 are October's.
+    assert home.bill(BOOKS, "anthropic", "2026-09-01", "2026-09-14", part="-A") == D("33.60")
+    assert home.bill(BOOKS, "anthropic", "2026-10-15", "2026-10-31", part="-B") == D("40.80")
+    closed = home.close(SEPTEMBER, OCTOBER)
+    assert closed.succeeded, closed
+    assert _charged(home, SEPTEMBER, "anthropic") == {
+        ("ANTHROPIC-2026-09-A", "CC-100", "direct"): "16.80",
+        ("ANTHROPIC-2026-09-A", "CC-200", "direct"): "16.80",
+        ("ANTHROPIC-2026-10", "CC-100", "direct"): "19.20",
+        ("ANTHROPIC-2026-10", "CC-200", "direct"): "19.20",
+    }
+    assert _charged(home, OCTOBER, "anthropic") == {
+        ("ANTHROPIC-2026-10", "CC-100", "direct"): "16.80",
+        ("ANTHROPIC-2026-10", "CC-200", "direct"): "16.80",
+        ("ANTHROPIC-2026-10-B", "CC-100", "direct"): "20.40",
+        ("ANTHROPIC-2026-10-B", "CC-200", "direct"): "20.40",
+    }
+
+
+def _charged(home: ReconciledHome, month: str, provider: str) -> dict[tuple[str, str, str], str]:
+    """What the closed pack charges of a provider, other than nothing: by invoice, cost center and charge type."""
+    rows = [row for row in home.pack_rows(month, "v1", "chargeback.csv") if row["provider"] == provider]
+    amounts = {(row["invoice_id"], row["cost_center"], row["charge_type"]): row["amount"] for row in rows}
+    assert len(amounts) == len(rows)
+    return {key: amount for key, amount in amounts.items() if D(amount)}
 
 
 def _states(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -222,14 +249,16 @@ def test_prepaid_credits_stand_where_an_invoice_would(clean: ReconciledHome, tmp
         "invoice": "74.5",
     }
     assert {row["status"] for row in home.statement_rows(SEPTEMBER, "anthropic")} == {"matched"}
-    charged = home.pack_rows(SEPTEMBER, "v1", "chargeback.csv")
-    assert [(row["invoice_id"], row["cost_center"], row["amount"]) for row in charged if D(row["amount"])] == [
-        ("PREPAID-2026-09", "CC-100", "36.00"),
-        ("PREPAID-2026-09", "CC-200", "36.00"),
-        ("PREPAID-2026-09", "CC-990-CENTRAL", "2.50"),
-        ("PREPAID-2026-09", "CC-100", "18.00"),
-        ("PREPAID-2026-09", "CC-200", "18.00"),
-    ]
+    assert _charged(home, SEPTEMBER, "anthropic") == {
+        ("PREPAID-2026-09", "CC-100", "direct"): "36.00",
+        ("PREPAID-2026-09", "CC-100", "commitment"): "1.25",
+        ("PREPAID-2026-09", "CC-200", "direct"): "36.00",
+        ("PREPAID-2026-09", "CC-200", "commitment"): "1.25",
+    }
+    assert _charged(home, SEPTEMBER, "openai") == {
+        ("PREPAID-2026-09", "CC-100", "direct"): "18.00",
+        ("PREPAID-2026-09", "CC-200", "direct"): "18.00",
+    }
 
     # October: 525.50 - 74.403968 = 451.096032 for Anthropic, whose console shows 440.00; no statement for OpenAI.
     held = home.close(OCTOBER)

@@ -1,4 +1,4 @@
-"""Cost per merged pull request of a month, from GitHub's answers and the month's charges to the rows of the file."""
+"""Cost per merged pull request of a month, from GitHub's answers and the drill table to the rows of the file."""
 
 import csv
 import datetime as dt
@@ -15,46 +15,32 @@ import pyarrow as pa
 import pytest
 
 from assets.pull_requests import pull_request_assets
-from assets.unit_cost import gather_unit_cost, month_pull_requests, unit_cost_metadata
+from assets.unit_cost import count_pull_requests, gather_pull_requests, month_pull_requests, unit_cost_metadata
 from resources.github import GitHubPullRequests
 from resources.home import Home
 from resources.lake import Lake
-from resources.tables import Tables
+from tests.charges import SUSPENSE, basis, billed, header
 from tokengov_pipelines.demo.documents import directory_tables
-from tokengov_pipelines.demo.organisation import COST_CENTERS, build_organisation, team_named
+from tokengov_pipelines.demo.organisation import COST_CENTERS, TEAMS, build_organisation, team_named
 from tokengov_pipelines.demo.providers.books import ProviderBooks
 from tokengov_pipelines.demo.providers.github import DEMO_TOKEN, GitHubBooks, github_routes, graphql_refused
 from tokengov_pipelines.demo.providers.server import ProviderServer
 from tokengov_pipelines.demo.pull_requests import AGENT_LOGIN, REPOSITORIES, build_pull_requests
 from tokengov_pipelines.domain.attribution import Rung
-from tokengov_pipelines.domain.chargeback import (
-    ChargebackLine,
-    ChargebackPolicy,
-    CostCenter,
-    InvoiceHeader,
-    LoggedSpend,
-    charge_month,
-)
-from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
+from tokengov_pipelines.domain.charge_detail import UsedBy, detail_lines
+from tokengov_pipelines.domain.chargeback import ChargebackPolicy, CostCenter, charge_month
+from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.pull_requests import Exclusion
-from tokengov_pipelines.domain.unit_cost import Level, Status
+from tokengov_pipelines.domain.unit_cost import Level, Status, UnitCostRow, charges_by_team, unit_cost_rows
 from tokengov_pipelines.pack.cost_per_pr_csv import cost_per_pr_csv
-from tokengov_pipelines.settings import Installation, Policy, Settings
+from tokengov_pipelines.policy import Policy
+from tokengov_pipelines.settings import Installation, Settings
 
 NOW = dt.datetime(2026, 11, 5, tzinfo=dt.UTC)
 OCTOBER, NOVEMBER = BillingMonth(2026, 10), BillingMonth(2026, 11)
 ORGANISATION = build_organisation()
 ALL = build_pull_requests(ORGANISATION, 20_261_105)
 SETTINGS = {"as_of": "2026-11-05", "github": {"repositories": [each.name for each in REPOSITORIES]}}
-USAGE = pa.schema(
-    [
-        pa.field("provider", pa.string()),
-        pa.field("cost_center", pa.string()),
-        pa.field("team_id", pa.string()),
-        pa.field("user_id", pa.string()),
-        pa.field("logged_spend_usd", pa.decimal128(38, 12)),
-    ]
-)
 
 
 def installation(home: Path, **changes: Any) -> Installation:
@@ -76,35 +62,11 @@ def server(books: GitHubBooks) -> Iterator[ProviderServer]:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     found = Lake(root=str(tmp_path / "lake"), cache_dir=str(tmp_path / "cache"))
-    for name in ("users", "teams"):
-        header, rows = directory_tables(ORGANISATION)[name]
-        dated = [dict(zip(header, [value if value != "" else None for value in row], strict=True)) for row in rows]
-        kinds = {"valid_from": pa.date32(), "valid_to": pa.date32()}
-        schema = pa.schema([pa.field(column, kinds.get(column, pa.string())) for column in header])
-        found.replace(f"directory_{name}", pa.Table.from_pylist(dated, schema=schema), NOW)
-    return found
-
-
-@pytest.fixture
-def tables(tmp_path: Path) -> Tables:
-    """Two days of October: two teams share a cost center, and some calls carry no team."""
-    found = Tables(root=str(tmp_path / "tables"))
-    days = {
-        "2026-10-05": [("payments", "CC-110", "1000.10"), ("checkout", "CC-110", "333.333333333333")],
-        "2026-10-31": [("payments", "CC-110", "1000.10"), ("", "CC-110", "0.05"), (None, "CC-900-SUSPENSE", "41.00")],
-    }
-    for day, calls in days.items():
-        rows = [
-            {
-                "provider": "anthropic",
-                "cost_center": code,
-                "team_id": team and team_named(team).team_id,
-                "user_id": "somebody@example.com",
-                "logged_spend_usd": Decimal(amount).quantize(Decimal("1e-12")),
-            }
-            for team, code, amount in calls
-        ]
-        found.write("fct_usage_daily", f"usage_date={day}", pa.Table.from_pylist(rows, schema=USAGE))
+    names, rows = directory_tables(ORGANISATION)["users"]
+    dated = [dict(zip(names, [value if value != "" else None for value in row], strict=True)) for row in rows]
+    kinds = {"valid_from": pa.date32(), "valid_to": pa.date32()}
+    schema = pa.schema([pa.field(column, kinds.get(column, pa.string())) for column in names])
+    found.replace("directory_users", pa.Table.from_pylist(dated, schema=schema), NOW)
     return found
 
 
@@ -113,18 +75,32 @@ def github(server: ProviderServer, **changes: Any) -> GitHubPullRequests:
     return GitHubPullRequests(**fields)
 
 
-def lines() -> tuple[ChargebackLine, ...]:
-    spend = [
-        LoggedSpend("anthropic", "CC-110", Rung.TEAM_METADATA, Decimal("2333.583333333333")),
-        LoggedSpend("anthropic", "CC-900-SUSPENSE", Rung.SUSPENSE, Decimal("41.00")),
-    ]
-    period = InvoicePeriod(OCTOBER.first_day, NOVEMBER.first_day)
-    invoice = InvoiceHeader("anthropic", "ANT-2026-10", Decimal("2500.00"), "USD", period)
+def costs() -> dict[str | None, Decimal]:
+    """October's charges by team: two teams share a cost center, some calls carry no team, central bears the rest."""
+    use = {
+        "CC-110": [("payments", "2000.20"), ("checkout", "333.333333333333"), (None, "0.05")],
+        SUSPENSE: [(None, "41.00")],
+    }
+    used = {
+        ("anthropic", "ANT-2026-10", code): [
+            UsedBy(team and team_named(team).team_id, "m", "", Rung.TEAM_METADATA, Decimal(spent), Decimal(spent), 1)
+            for team, spent in rows
+        ]
+        for code, rows in use.items()
+    }
+    logged = {code: sum((Decimal(spent) for _, spent in rows), Decimal(0)) for code, rows in use.items()}
+    invoice = billed(header("2500.00", OCTOBER, invoice_id="ANT-2026-10"), basis(logged), central="125.42")
     centers = {each.code: CostCenter(each.code, each.name, each.legal_entity) for each in COST_CENTERS}
-    policy = ChargebackPolicy("CC-900-SUSPENSE", "CC-990-CENTRAL", "showback", "USD", "0" * 64)
-    charged, problems = charge_month(OCTOBER, [invoice], spend, centers, policy, 0)
-    assert problems == ()
-    return charged
+    policy = ChargebackPolicy(SUSPENSE, "CC-990-CENTRAL", "showback", "USD", "0" * 64)
+    return charges_by_team(detail_lines(charge_month(OCTOBER, [invoice], centers, policy, 0), used, {}))
+
+
+def unit_cost(home: Path, lake: Lake, month: BillingMonth, charged: dict[str | None, Decimal]) -> list[UnitCostRow]:
+    """The rows of the file, of what GitHub answered and what was charged."""
+    merged = gather_pull_requests(installation(home), lake, month)
+    assert merged is not None
+    names = {each.team_id: each.name for each in TEAMS}
+    return list(unit_cost_rows(charged, merged.counts, names, is_complete=merged.is_complete))
 
 
 def expected_teams() -> Counter[str | None]:
@@ -147,14 +123,14 @@ def expected_teams() -> Counter[str | None]:
 
 
 def test_the_demos_october_is_counted_by_team_and_every_exclusion_has_its_reason(
-    server: ProviderServer, lake: Lake, tables: Tables, tmp_path: Path
+    server: ProviderServer, lake: Lake, tmp_path: Path
 ) -> None:
     github(server).load(lake, NOW)
-    found = gather_unit_cost(installation(tmp_path), lake, tables, OCTOBER, lines())
-    assert found is not None
-    assert found.counted.by_team == dict(expected_teams())
-    assert found.counted.by_team[None] == 2  # the ghost and the stranger
-    reasons = Counter(each.reason for each in found.counted.excluded)
+    counted = count_pull_requests(installation(tmp_path), lake, OCTOBER)
+    assert counted is not None
+    assert counted.by_team == dict(expected_teams())
+    assert counted.by_team[None] == 2  # the ghost and the stranger
+    reasons = Counter(each.reason for each in counted.excluded)
     bots = sum(each.author_login in {"dependabot", "renovate"} and each.merged_at.month == 10 for each in ALL)
     assert reasons == {
         Exclusion.BOT: bots,
@@ -165,20 +141,30 @@ def test_the_demos_october_is_counted_by_team_and_every_exclusion_has_its_reason
         Exclusion.REVERTED: 1,
         Exclusion.REVERT_OF_OTHER_PERIOD: 1,
     }
-    assert found.counted.total + len(found.counted.excluded) == sum(each.merged_at.month == 10 for each in ALL)
-    september = gather_unit_cost(installation(tmp_path), lake, tables, BillingMonth(2026, 9), [])
+    assert counted.total + len(counted.excluded) == sum(each.merged_at.month == 10 for each in ALL)
+    september = count_pull_requests(installation(tmp_path), lake, BillingMonth(2026, 9))
     assert september is not None
-    of_september = Counter(each.reason for each in september.counted.excluded)
+    of_september = Counter(each.reason for each in september.excluded)
     assert (of_september[Exclusion.REVERT], of_september[Exclusion.REVERTED]) == (1, 1)
 
 
-def test_the_file_foots_to_the_charges_and_names_nobody(
-    server: ProviderServer, lake: Lake, tables: Tables, tmp_path: Path
-) -> None:
+def test_what_the_close_is_given_are_counts_alone(server: ProviderServer, lake: Lake, tmp_path: Path) -> None:
     github(server).load(lake, NOW)
-    found = gather_unit_cost(installation(tmp_path), lake, tables, OCTOBER, lines())
-    assert found is not None
-    content = cost_per_pr_csv(found.rows).decode()
+    counted = count_pull_requests(installation(tmp_path), lake, OCTOBER)
+    merged = gather_pull_requests(installation(tmp_path), lake, OCTOBER)
+    assert counted is not None
+    assert merged is not None
+    assert merged.counts == counted.counts()
+    assert (merged.counts.without_team, merged.counts.excluded) == (2, len(counted.excluded))
+    assert merged.counts.total == expected_teams().total()
+
+
+def test_the_file_foots_to_the_charges_and_names_nobody(server: ProviderServer, lake: Lake, tmp_path: Path) -> None:
+    github(server).load(lake, NOW)
+    counted = count_pull_requests(installation(tmp_path), lake, OCTOBER)
+    assert counted is not None
+    found = unit_cost(tmp_path, lake, OCTOBER, costs())
+    content = cost_per_pr_csv(found).decode()
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
     by_name = {row["team_name"] or row["level"]: row for row in rows}
     total = expected_teams().total()
@@ -188,9 +174,9 @@ def test_the_file_foots_to_the_charges_and_names_nobody(
         "team_id": "",
         "team_name": "",
         "merged_prs": str(total),
-        "excluded_prs": str(len(found.counted.excluded)),
+        "excluded_prs": str(len(counted.excluded)),
         "cost_usd": "2374.58",
-        "cost_per_pr_usd": str(found.rows[0].cost_per_pr),
+        "cost_per_pr_usd": str(found[0].cost_per_pr),
         "status": "ok",
     }
     assert (by_name["Payments"]["cost_usd"], by_name["Checkout"]["cost_usd"]) == ("2000.20", "333.33")
@@ -199,38 +185,42 @@ def test_the_file_foots_to_the_charges_and_names_nobody(
     others = [row for row in rows if row["level"] != "org"]
     assert sum(Decimal(row["cost_usd"]) for row in others) == Decimal("2374.58")
     assert sum(int(row["merged_prs"]) for row in others) == total
-    metadata = unit_cost_metadata(found)
+    metadata = unit_cost_metadata(found, counted)
     assert metadata["cost_per_pr"] == f"{by_name['org']['cost_per_pr_usd']} USD (ok)"
     listed = {
         (each.data["repository"], each.data["number"]): each.data["reason"] for each in metadata["excluded_prs"].records
     }
     assert listed["fernhill/checkout-api", 1842] == "reverted"
     assert listed["fernhill/checkout-api", 1857] == "revert"
-    assert unit_cost_metadata(None)["cost_per_pr"].startswith("no figure: ")
+    assert unit_cost_metadata(None, None)["cost_per_pr"].startswith("no figure: ")
     people = {each.login for each in ORGANISATION.engineers} | {each.email for each in ORGANISATION.engineers}
     assert not [person for person in people if person in content]
 
 
-def test_a_month_that_runs_is_provisional(server: ProviderServer, lake: Lake, tables: Tables, tmp_path: Path) -> None:
+def test_a_month_that_runs_is_provisional(server: ProviderServer, lake: Lake, tmp_path: Path) -> None:
     github(server).load(lake, NOW)
-    found = gather_unit_cost(installation(tmp_path), lake, tables, NOVEMBER, [])
-    assert found is not None
-    assert {row.status for row in found.rows if row.level is not Level.UNATTRIBUTED} == {Status.PROVISIONAL}
-    october = gather_unit_cost(installation(tmp_path), lake, tables, OCTOBER, [])
-    assert october is not None
-    assert october.rows[0].status is Status.OK
+    found = unit_cost(tmp_path, lake, NOVEMBER, {})
+    assert {row.status for row in found if row.level is not Level.UNATTRIBUTED} == {Status.PROVISIONAL}
+    assert unit_cost(tmp_path, lake, OCTOBER, {})[0].status is Status.OK
 
 
 def test_without_github_there_is_no_figure_and_a_reading_that_failed_does_not_count(
-    server: ProviderServer, books: GitHubBooks, lake: Lake, tables: Tables, tmp_path: Path
+    server: ProviderServer, books: GitHubBooks, lake: Lake, tmp_path: Path
 ) -> None:
-    assert gather_unit_cost(installation(tmp_path), lake, tables, OCTOBER, lines()) is None
+    def is_known(**changes: Any) -> bool:
+        home = installation(tmp_path, **changes)
+        counted, merged = count_pull_requests(home, lake, OCTOBER), gather_pull_requests(home, lake, OCTOBER)
+        assert (counted is None) == (merged is None)
+        return counted is not None
+
+    assert not is_known()
     with pytest.raises(RuntimeError, match="fernhill/gone"):
         github(server, organization=None, repositories=["fernhill/storefront", "fernhill/gone"]).load(lake, NOW)
     assert len(lake.partitions("github_pull_requests")) == 1
-    assert gather_unit_cost(installation(tmp_path), lake, tables, OCTOBER, lines()) is None
+    assert not is_known()
     github(server).load(lake, NOW)
-    assert gather_unit_cost(installation(tmp_path, github=None), lake, tables, OCTOBER, lines()) is None
+    assert is_known()
+    assert not is_known(github=None)
 
 
 def test_a_repository_that_is_gone_was_still_worked_in(server: ProviderServer, books: GitHubBooks, lake: Lake) -> None:

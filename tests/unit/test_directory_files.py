@@ -203,10 +203,13 @@ def test_a_password_in_the_url_is_not_repeated():
 
 
 def test_the_example_of_the_documentation_loads(tmp_path):
-    """docs/directory.md shows a file for each table; together they are a sound directory."""
-    page = (Path(__file__).parents[2] / "docs" / "directory.md").read_text(encoding="utf-8")
-    for section in page.split("\n## ")[1:]:
-        (tmp_path / section.splitlines()[0]).write_text(section.split("```csv\n")[1].split("```")[0], encoding="utf-8")
+    """docs/directory.md and docs/seats.md show a file for each table; together they are a sound directory."""
+    docs = Path(__file__).parents[2] / "docs"
+    pages = [(docs / name).read_text(encoding="utf-8") for name in ("directory.md", "seats.md")]
+    for section in [section for page in pages for section in page.split("\n## ")[1:]]:
+        name = section.splitlines()[0]
+        if name.endswith(".csv"):
+            (tmp_path / name).write_text(section.split("```csv\n")[1].split("```")[0], encoding="utf-8")
     load = OrgDirectory(url=str(tmp_path)).load()
     assert all(table.num_rows > 0 for table in load.tables.values())
     assert load.warnings == []

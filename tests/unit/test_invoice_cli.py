@@ -100,16 +100,3 @@ class TestCheck:
         assert "nowhere.json: there is no such file." in result.output
         assert "bill.pdf: an invoice is a file ending in .json or .csv." in result.output
         assert "anthropic-2026-10.json invoice_id: is empty." in result.output
-
-    def test_the_policys_currency_is_the_books_currency(self, home):
-        runner.invoke(app, ["new", "anthropic", "2026-10"])
-        path = home / "invoices" / "anthropic-2026-10.json"
-        fill_in(path)
-        (home / "policy.yaml").write_text("money: {functional_currency: EUR}\n")
-        result = runner.invoke(app, ["check", str(path)])
-        assert result.exit_code == 1
-        assert "the invoice is in USD and the books are in EUR" in result.output
-        (home / "policy.yaml").write_text("monney: {}\n")
-        result = runner.invoke(app, ["check", str(path)])
-        assert result.exit_code == 1
-        assert "policy.yaml" in result.output

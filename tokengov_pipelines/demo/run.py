@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from assets.accruals import gather_accrual_months
 from resources.lake import Lake
 from resources.litellm_tables import SPEND_LOGS_LAKE
 from resources.tables import Tables
@@ -30,6 +31,8 @@ from tokengov_pipelines.demo.environment import provider_environment
 from tokengov_pipelines.demo.postgres import create_reader
 from tokengov_pipelines.demo.pull_requests import AGENT_LOGIN, REPOSITORIES
 from tokengov_pipelines.demo.seed import LARGEST_IN_POSTGRES, SeedError, seed_demo
+from tokengov_pipelines.domain.accrual import backtest_months
+from tokengov_pipelines.domain.accrual_backtest import backtest
 from tokengov_pipelines.domain.close import WaiverSubject
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS
@@ -55,6 +58,8 @@ openai:
   account: fernhill-prod
 github:
   repositories: [{", ".join(each.name for each in REPOSITORIES)}]
+deliveries:                  # a closed month goes here; e-mail, SFTP, object stores and webhooks: docs/delivery.md
+  - {{name: finance-share, to: delivered, after: close}}
 schedules:
   enabled: false             # true starts the daily and monthly schedules with Dagster
 """
@@ -187,7 +192,7 @@ def _summary(
         books.add_row(*figures)
         centers.add_row(key, *top)
         inputs.add_row(key, *_input_row(installation, ledger, key))
-    for table in (books, centers, inputs, _causes(installation)):
+    for table in (books, centers, inputs, _causes(installation), _accrual_errors(installation)):
         console.print(table)
     for key in (HELD, WAIVED, CLEAN, *_LOADS):
         for failure in reports[key].failures:
@@ -196,8 +201,9 @@ def _summary(
     if expected:
         console.print("October is held on purpose: its causes are known, and somebody has to answer for them.")
     console.print(
-        f"\nfiles   {installation.packs_dir}/YYYY-MM/v*/: chargeback.csv, reconciliation.csv, unproxied.csv, ..."
+        f"\nfiles   {installation.packs_dir}/YYYY-MM/v*/: summary.html, pack.xlsx, chargeback.csv, journal.csv, ..."
     )
+    console.print(f"verify  tokengov verify {installation.packs_dir}/{WAIVED}/v1")
     console.print(f"why     tokengov recon show {HELD} --home {installation.home}")
     console.print(f"planted {installation.home / 'ground_truth.json'}")
     console.print("UI      make ui   (Dagster on http://127.0.0.1:3000)")
@@ -236,6 +242,22 @@ def _causes(installation: Installation) -> Table:
         amounts = {row["provider"]: row["amount"] for row in rows if row["component"] == component}
         if any(amounts.values()):
             table.add_row(component.replace("_", " "), *(f"{amounts[name]:,.2f}" for name in providers))
+    return table
+
+
+def _accrual_errors(installation: Installation) -> Table:
+    """How far an accrual would have been off in the closed months, by cost center (Rule 2.2)."""
+    months = gather_accrual_months(installation)
+    tested, _ = backtest_months(months.closed, months.central)
+    found = backtest(tested)
+    table = Table(
+        "", "published", "accrued", "error", title="Had the closed months been accrued before their invoices, in USD"
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in found.centers if found else ():
+        amounts = (each.published, each.accrued, each.error)
+        table.add_row(each.cost_center, *(f"{amount:,.2f}" for amount in amounts))
     return table
 
 

@@ -64,8 +64,9 @@ def findings(
     legs = legs.cut_to(reconciliation.period)
     mine = _keys_of(reconciliation, keys)
     quantity = quantity_findings(reconciliation.cells, legs, registry, book)
+    looks_like_ours = bool(mine) and _looks_like_ours(reconciliation)
     found = [
-        *(_bypass(key, _looks_like_ours(reconciliation)) for key in mine),
+        *(_bypass(key, looks_like_ours) for key in mine),
         *(each for each in quantity if each.kind is FindingKind.LEAKED_KEY or abs(each.amount) >= min_usd),
         *(each for each in _pricing(reconciliation.pricing_gaps) if abs(each.amount) >= min_usd),
         *(each for each in _rates(reconciliation) if abs(each.amount) >= min_usd),
@@ -136,10 +137,11 @@ _STEPS: Final[Mapping[KeyAction, Callable[[UnproxiedKey], str]]] = {
 
 def _looks_like_ours(reconciliation: Reconciliation) -> bool:
     """Whether foreign usage mirrors what the proxy logged and no own key shows: a key that was not registered."""
-    foreign = exact_sum(cell.unproxied_amount for cell in reconciliation.cells)
+    cells = [cell for cell in reconciliation.cells if cell.other_tokens]
+    foreign = exact_sum(cell.unproxied_amount for cell in cells)
     mirrored = exact_sum(
         min(max(cell.proxy_tokens - cell.own_tokens, 0), cell.other_tokens) * (cell.usd_per_token or Decimal(0))
-        for cell in reconciliation.cells
+        for cell in cells
     )
     return foreign > 0 and mirrored >= _MIRRORED * foreign
 

@@ -127,6 +127,41 @@ def unproxied_keys(
     return sorted(rows, key=lambda row: (-row.cost_usd, row.provider, row.account, row.identity.word))
 
 
+@dataclass(frozen=True)
+class OwnedUse:
+    """What one day's use of a key outside the proxy costs, and who owns the key that day (Rules 5.2, 5.3)."""
+
+    day: dt.date
+    provider: str
+    account: str
+    cost_center: str
+    cost_usd: Decimal
+
+
+def owned_uses(
+    legs: Iterable[Legs],
+    rate_cells: Iterable[RateCell] = (),
+    *,
+    registry: KeyRegistry,
+    book: PriceBook,
+    owners: OwnerSources,
+    rules: UnproxiedRules,
+    lists: KeyLists | None = None,
+) -> list[OwnedUse]:
+    """Every day's use of every key outside the proxy with its owner: what the pool `unproxied` is charged by.
+
+    The arguments are those of `unproxied_keys`; the days are all that `legs` hold.
+    """
+    known = lists or KeyLists()
+    found = []
+    for identity, uses in _uses(legs, list(rate_cells), registry, book, rules).items():
+        for use in uses:
+            facts = _facts(identity, known)
+            owner, _ = _owner(identity, use, facts, registry, owners)
+            found.append(OwnedUse(use.day, identity.provider, identity.account, owner, use.cost(rules)))
+    return found
+
+
 @dataclass
 class _Use:
     """A key's use of one day."""
@@ -156,18 +191,19 @@ def _uses(
             continue
         prices = CellPrices(leg.provider, book, rules.fallback_tiers)
         foreign = [each for each in leg.usage if not registry.is_own(each)]
-        # The log tells the context bands of days on which there is such use, and nothing else here.
-        days = {each.day for each in foreign}
-        mine = replace(leg, usage=foreign, logged=[each for each in leg.logged if each.day in days])
-        for (cell, account, key_id, workspace_id), tokens in usage_cells(mine, registry, prices).by_key.items():
-            identity = KeyIdentity.of(leg.provider, account, key_id, workspace_id)
-            use = by_day.setdefault((identity, cell.day), _Use(cell.day, workspace_id))
+        # The log tells the context bands of the days and models of such use, and nothing else here.
+        used = {(each.day, prices.model(each.model)) for each in foreign}
+        logged = [each for each in leg.logged if (each.day, prices.model(each.model)) in used]
+        for cell, keys in usage_cells(replace(leg, usage=foreign, logged=logged), registry, prices).by_key.items():
             price = prices.of(cell)
-            use.workspace_id = use.workspace_id or workspace_id
-            use.tokens[cell.token_type] += tokens
-            use.models.add(cell.model.removeprefix(UNMAPPED))
-            use.list_pico += tokens * price.pico
-            use.unpriced_tokens += tokens if price.usd_per_token is None else 0
+            for (account, key_id, workspace_id), tokens in keys.items():
+                identity = KeyIdentity.of(leg.provider, account, key_id, workspace_id)
+                use = by_day.setdefault((identity, cell.day), _Use(cell.day, workspace_id))
+                use.workspace_id = use.workspace_id or workspace_id
+                use.tokens[cell.token_type] += tokens
+                use.models.add(cell.model.removeprefix(UNMAPPED))
+                use.list_pico += tokens * price.pico
+                use.unpriced_tokens += tokens if price.usd_per_token is None else 0
     for (provider, day, (account, key_id, workspace_id)), amount in split_reported(rate_cells, registry).items():
         found = by_day.get((KeyIdentity.of(provider, account, key_id, workspace_id), day))
         if found is not None:
@@ -192,7 +228,7 @@ def _row(
     mine = [use for use in uses if month.contains(use.day)]
     last = mine[-1]
     key_id = identity.key_id
-    facts = KeyFacts() if key_id is None else lists.keys.get((identity.provider, identity.account, key_id), KeyFacts())
+    facts = _facts(identity, lists)
     workspace_id = last.workspace_id if key_id is None else last.workspace_id or facts.workspace_id
     first_seen = min([uses[0].day, known_since.get(identity, uses[0].day)])
     owner, basis = _owner(identity, last, facts, registry, owners)
@@ -233,6 +269,12 @@ def _row(
         owned_usd={code: _total(amounts) for code, amounts in sorted(owned.items())},
         unpriced_tokens=sum(use.unpriced_tokens for use in mine),
     )
+
+
+def _facts(identity: KeyIdentity, lists: KeyLists) -> KeyFacts:
+    if identity.key_id is None:
+        return KeyFacts()
+    return lists.keys.get((identity.provider, identity.account, identity.key_id), KeyFacts())
 
 
 def _evidence(identity: KeyIdentity, registry: KeyRegistry) -> EvidenceLevel:

@@ -164,15 +164,18 @@ def judge_quantities(
 
 
 def _model_days(cells: Sequence[CellMatch]) -> list[ModelDay]:
-    known = {word for cell in cells if cell.proxy_tokens for word in _place(cell)}
+    logged_places = {(cell.tier, cell.geo, cell.speed) for cell in cells if cell.proxy_tokens}
+    known = {word for place in logged_places for word in _place(*place)}
     found: dict[tuple[dt.date, str], ModelDay] = {}
     signs: dict[tuple[dt.date, str], set[bool]] = defaultdict(set)
     for cell in cells:
         at = (cell.day, cell.model)
-        each = found.setdefault(at, ModelDay(*at))
+        each = found.get(at)
+        if each is None:
+            each = found[at] = ModelDay(*at)
         surplus = cell.own_tokens - cell.proxy_tokens - cell.cutoff_shift_tokens
-        each.amount = exact_sum([each.amount, exact_product(surplus, cell.standard_usd_per_token or 0)])
-        if surplus:
+        if surplus:  # most cells agree
+            each.amount = exact_sum([each.amount, exact_product(surplus, cell.standard_usd_per_token or 0)])
             signs[at].add(surplus > 0)
         if _is_output(cell.token_type):
             each.surplus_output += surplus
@@ -181,8 +184,8 @@ def _model_days(cells: Sequence[CellMatch]) -> list[ModelDay]:
         each.proxy += cell.proxy_tokens
         each.own += cell.own_tokens
         each.surplus += surplus
-        new = set(_place(cell)) - known
-        if new and surplus > 0:
+        new = set(_place(cell.tier, cell.geo, cell.speed)) - known if surplus > 0 else set()
+        if new:
             each.unlogged += surplus
             each.variants.update(new)
     for at, mine in signs.items():
@@ -190,8 +193,8 @@ def _model_days(cells: Sequence[CellMatch]) -> list[ModelDay]:
     return [found[at] for at in sorted(found)]
 
 
-def _place(cell: CellMatch) -> tuple[str, str, str]:
-    return (f"tier {cell.tier}", f"geography {cell.geo}", f"speed {cell.speed}")
+def _place(tier: str, geo: str, speed: str) -> tuple[str, str, str]:
+    return (f"tier {tier}", f"geography {geo}", f"speed {speed}")
 
 
 def _is_output(token_type: str) -> bool:

@@ -1,49 +1,50 @@
-"""Who pays how much of a provider's invoice (rules 6.1, 6.2, 6.9), to the cent.
+"""Who pays how much of a provider's invoice, as charge lines (Rules 6.1, 6.9), to the cent.
 
-Belongs here: charge lines of one month from invoices and logged spend. Does not belong here: how a call found its cost
-center (dbt), whether the month may close (`close`), the file (`pack.chargeback_csv`).
-
-First cut: every cost center pays its logged spend (`direct`), and what the log does not hold stands in one named line
-at the central cost center. Its causes are known (`reconciliation`); allocating each to who bears it replaces that line,
-not the meaning of the direct lines.
+Belongs here: the lines of a month at finance grain from allocated pools, and what a line publishes. Does not belong
+here: the pools (`pools`), who pays a pool (`allocation`), the drill table (`charge_detail`), what keeps a provider from
+being charged (`charge_problems`), whether the month may close (`close`), the file (`pack.chargeback_csv`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
 
+from tokengov_pipelines.domain.allocation import (
+    AllocationBasis,
+    AllocationRules,
+    ChargeType,
+    SharedMethod,
+    Split,
+    allocate_pools,
+)
 from tokengov_pipelines.domain.attribution import Rung
-from tokengov_pipelines.domain.money import MoneyError, allocate, minor_unit_scale, quantize_internal, round_posting
+from tokengov_pipelines.domain.money import (
+    MoneyError,
+    convert_lines,
+    exact_sum,
+    minor_unit_scale,
+    quantize_internal,
+)
 from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
-
-NOT_LOGGED: Final = "invoice less logged spend (its causes: reconciliation.csv)"
-"""The name of the one line that holds invoice total - logged spend; it stands in `allocation_method`."""
-
-LARGEST_REMAINDER: Final = "largest_remainder"
-"""The `allocation_method` of a line that `allocate()` made (rule 1.4)."""
+from tokengov_pipelines.domain.pools import Pool, Pools
 
 
 @dataclass(frozen=True)
 class InvoiceHeader:
-    """What chargeback needs of an invoice: `total` is the payable amount with credits and tax, in `currency`."""
+    """What chargeback needs of an invoice: `total` is the payable amount with credits and tax, in `currency`.
+
+    `recoverable_tax` is the part of it that is a claim on the tax office and no cost (Rule 1.7); `fx_rate` what one
+    unit of its currency is in the functional one.
+    """
 
     provider: str
     invoice_id: str
     total: Decimal
     currency: str
     period: InvoicePeriod
-
-
-@dataclass(frozen=True)
-class LoggedSpend:
-    """Accepted calls of one month by (provider, cost center, rung): USD with up to 12 decimals, and all tokens."""
-
-    provider: str
-    cost_center: str
-    rung: Rung
-    logged: Decimal
-    tokens: int = 0
+    account: str = ""
+    recoverable_tax: Decimal = Decimal(0)
+    fx_rate: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True)
@@ -57,34 +58,48 @@ class CostCenter:
 
 @dataclass(frozen=True)
 class ChargebackPolicy:
-    """Where money goes that no one else can bear, how the result is used, and the policy it all comes from."""
+    """Where money goes that no one else can bear, how it is split and used, and the policy it all comes from."""
 
     suspense: str
     central: str
     mode: str
     functional_currency: str
     sha256: str
+    direct_weights: str = "repriced_proxy_spend"
+    methods: Mapping[Pool, SharedMethod] = field(default_factory=dict)
+
+    def rules(self) -> AllocationRules:
+        """What the allocation needs of it."""
+        return AllocationRules(self.central, self.direct_weights, self.methods)
 
 
 @dataclass(frozen=True)
-class ChargebackProblem:
-    """Why a provider's month could not be charged. No line of that provider was guessed."""
+class BilledMonth:
+    """One invoice's part of one month: its pools, what they are split by, and what stands beside a direct charge.
 
-    code: str
-    provider: str
-    what: str
-    fix: str
+    `basis` is in the invoice's currency; `tokens` and `rungs` are of the proxy's rows by cost center; `fx_rate` is what
+    one unit of the invoice's currency is in the functional one (Rule 1.6).
+    """
 
-    def __str__(self) -> str:
-        return f"{self.what}. Fix: {self.fix}"
+    header: InvoiceHeader
+    pools: Pools
+    basis: AllocationBasis
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    rungs: Mapping[str, frozenset[Rung]] = field(default_factory=dict)
+    fx_rate: Decimal = Decimal(1)
+
+    @property
+    def billed(self) -> Decimal:
+        """What the month is charged of the invoice."""
+        return exact_sum(self.pools.values())
 
 
 @dataclass(frozen=True)
 class ChargebackLine:
     """One row of chargeback.csv at finance grain; the fields are the columns of rule 6.9, in its order.
 
-    `quantity_tokens`, `direct_logged_exact`, `allocation_weight`, `allocation_base` and `rung` are empty on a central
-    line. Team, model and use case are empty at this grain.
+    `quantity_tokens`, `direct_logged_exact` and `rung` are of direct lines, `allocation_weight` and `allocation_base`
+    of lines that were split by weight. Team, model and use case are empty at this grain and filled in the drill table.
     """
 
     period: BillingMonth
@@ -97,11 +112,11 @@ class ChargebackLine:
     legal_entity: str
     cost_center: str
     cost_center_name: str
-    team_id: None
-    team_alias: None
+    team_id: str | None
+    team_alias: str | None
     charge_type: str
-    model: None
-    use_case: None
+    model: str | None
+    use_case: str | None
     quantity_tokens: int | None
     direct_logged_exact: Decimal | None
     amount: Decimal
@@ -118,7 +133,10 @@ class ChargebackLine:
 
 @dataclass(frozen=True)
 class Posting:
-    """What a line published, as the ledger keeps it so that a later correction can be told from it (rule 2.5)."""
+    """What a line published, as the ledger keeps it so that a later correction can be told from it (Rule 2.5).
+
+    `original_month` is the month that a correction corrects, as YYYY-MM; empty for the posting month itself.
+    """
 
     provider: str
     invoice_id: str
@@ -126,190 +144,240 @@ class Posting:
     charge_type: str
     amount: Decimal
     currency: str
+    original_month: str = ""
 
 
-Outcome = tuple[tuple[ChargebackLine, ...], tuple[ChargebackProblem, ...]]
+@dataclass(frozen=True)
+class PriorPeriodCharge:
+    """A correction of a closed month that is posted in an open one (Rule 2.5), in the invoice's currency.
+
+    `reason` is a word of `restatement.CorrectionReason`, `ref` what it rests on.
+    """
+
+    original_month: BillingMonth
+    provider: str
+    invoice_id: str
+    cost_center: str
+    amount: Decimal
+    currency: str
+    reason: str
+    ref: str = ""
+    fx_rate: Decimal = Decimal(1)
 
 
 def charge_month(
     month: BillingMonth,
-    invoices: Iterable[InvoiceHeader],
-    spend: Iterable[LoggedSpend],
+    billed: Iterable[BilledMonth],
     cost_centers: Mapping[str, CostCenter],
     policy: ChargebackPolicy,
     version: int,
-) -> Outcome:
-    """Charge every invoice that bills a day of the month over cost centers; returns (lines, problems).
+    corrections: Iterable[PriorPeriodCharge] = (),
+) -> tuple[ChargebackLine, ...]:
+    """Charge every invoice's part of the month, and post the corrections of earlier months.
 
-    The lines of an invoice add up to its total to the cent. A provider with a problem has no lines. Invoices of other
-    months may be passed and are left alone. Lines come sorted by provider, invoice, cost center and charge type.
+    The lines of an invoice add up to its part to the cent. Lines come sorted by provider, invoice, original month, cost
+    center and charge type.
+
+    Raises:
+        MoneyError: the lines of an invoice do not add up to it, or a weight is negative.
     """
-    due = [invoice for invoice in invoices if month in invoice.period.months()]
-    logged = list(spend)
     lines: list[ChargebackLine] = []
-    problems: list[ChargebackProblem] = []
-    for provider in sorted({invoice.provider for invoice in due} | {row.provider for row in logged}):
-        rows = [row for row in logged if row.provider == provider]
-        mine = sorted((invoice for invoice in due if invoice.provider == provider), key=lambda each: each.invoice_id)
-        found = _problems_of(provider, month, mine, rows, cost_centers, policy)
-        problems.extend(found)
-        if not found and mine:
-            lines.extend(_charge_invoice(month, mine[0], rows, cost_centers, policy, version))
-    lines.sort(key=lambda line: (line.provider, line.invoice_id, line.cost_center, line.charge_type))
-    return tuple(lines), tuple(problems)
+    for each in billed:
+        lines += _charge_invoice(month, each, cost_centers, policy, version)
+    lines += _corrected(month, corrections, cost_centers, policy, version)
+    return tuple(sorted(lines, key=line_order))
+
+
+def line_order(line: ChargebackLine) -> tuple[str, ...]:
+    """The order of the file, which is its primary key too."""
+    return (
+        line.provider,
+        line.invoice_id,
+        str(line.original_period),
+        line.cost_center,
+        line.charge_type,
+        line.currency,
+    )
 
 
 def postings(lines: Iterable[ChargebackLine]) -> tuple[Posting, ...]:
     """What the lines publish, one posting a line."""
     return tuple(
-        Posting(line.provider, line.invoice_id, line.cost_center, line.charge_type, line.amount, line.currency)
+        Posting(
+            line.provider,
+            line.invoice_id,
+            line.cost_center,
+            line.charge_type,
+            line.amount,
+            line.currency,
+            "" if line.original_period == line.posting_period else str(line.original_period),
+        )
         for line in lines
     )
 
 
-def _problems_of(
-    provider: str,
-    month: BillingMonth,
-    invoices: Sequence[InvoiceHeader],
-    rows: Sequence[LoggedSpend],
-    cost_centers: Mapping[str, CostCenter],
-    policy: ChargebackPolicy,
-) -> list[ChargebackProblem]:
-    problems: list[ChargebackProblem] = []
-
-    def problem(code: str, what: str, fix: str) -> None:
-        problems.append(ChargebackProblem(code, provider, what, fix))
-
-    total = sum((row.logged for row in rows), Decimal(0))
-    if not invoices and total:
-        problem(
-            "missing_invoice",
-            f"{provider} logged {quantize_internal(total)} {policy.functional_currency} in {month} and has no invoice",
-            f"tokengov invoice new {provider} {month}",
-        )
-    if len(invoices) > 1:
-        problem(
-            "several_invoices",
-            f"{provider} has {len(invoices)} invoices for {month} ({', '.join(each.invoice_id for each in invoices)}): "
-            "how they share the logged calls is not supported until charges are allocated by cause",
-            "enter the provider's month as one invoice, or hold the month",
-        )
-    for invoice in invoices:
-        if invoice.period.days() != month.days():
-            problem(
-                "invoice_period",
-                f"{provider} invoice {invoice.invoice_id} bills {invoice.period.start} to {invoice.period.last_day}, "
-                f"not the calendar month {month}: splitting it over months is not supported until charges are "
-                "allocated by cause",
-                "check period_start and period_last_day with `tokengov invoice check`, or hold the month",
-            )
-        problems.extend(_problems_of_amount(invoice, policy))
-    for row in rows:
-        if row.rung is Rung.SUSPENSE and row.cost_center != policy.suspense:
-            problem(
-                "suspense_elsewhere",
-                f"{provider} has calls in suspense at {row.cost_center} in {month}, but policy.yaml names "
-                f"{policy.suspense}: the limit on suspense would not see them",
-                f"run the attribution of {month} again with today's policy.yaml",
-            )
-        if row.logged < 0:
-            problem(
-                "negative_logged_spend",
-                f"{provider} has {row.logged} of logged spend at {row.cost_center} (rung {row.rung}) in {month}: "
-                "a negative row cannot weigh in a split and belongs in quarantine",
-                "find the rows in fct_quarantined_calls and release or correct them",
-            )
-    if invoices:
-        for code in sorted({row.cost_center for row in rows} | {policy.central}):
-            if code not in cost_centers:
-                problem(
-                    "unknown_cost_center",
-                    f"{provider} would charge {code} in {month}, which directory/cost_centers.csv does not hold then",
-                    "add it to directory/cost_centers.csv, or name another in policy.yaml (attribution)",
-                )
-    return problems
-
-
-def _problems_of_amount(invoice: InvoiceHeader, policy: ChargebackPolicy) -> list[ChargebackProblem]:
-    named = f"{invoice.provider} invoice {invoice.invoice_id}"
-    if invoice.currency != policy.functional_currency:
-        what = (
-            f"{named} is in {invoice.currency}, logged spend is in {policy.functional_currency}: converting it is not "
-            "supported yet, and a rate is never assumed"
-        )
-        return [ChargebackProblem("invoice_currency", invoice.provider, what, "hold the month")]
-    try:
-        exact = invoice.total == round_posting(invoice.total, minor_unit_scale(invoice.currency))
-    except MoneyError as error:
-        fix = "correct the currency with `tokengov invoice check`"
-        return [ChargebackProblem("invoice_currency", invoice.provider, f"{named}: {error}", fix)]
-    if not exact:
-        what = f"{named} has the total {invoice.total}, which is not a whole number of {invoice.currency} minor units"
-        fix = "correct the total with `tokengov invoice check`"
-        return [ChargebackProblem("invoice_total", invoice.provider, what, fix)]
-    return []
-
-
 def _charge_invoice(
     month: BillingMonth,
-    invoice: InvoiceHeader,
-    rows: Sequence[LoggedSpend],
+    billed: BilledMonth,
     cost_centers: Mapping[str, CostCenter],
     policy: ChargebackPolicy,
     version: int,
 ) -> list[ChargebackLine]:
-    scale = minor_unit_scale(invoice.currency)
-    weights: dict[str, Decimal] = {}
-    tokens: dict[str, int] = {}
-    rungs: dict[str, set[Rung]] = {}
-    for row in rows:
-        weights[row.cost_center] = weights.get(row.cost_center, Decimal(0)) + row.logged
-        tokens[row.cost_center] = tokens.get(row.cost_center, 0) + row.tokens
-        rungs.setdefault(row.cost_center, set()).add(row.rung)
-    base = sum(weights.values(), Decimal(0))
-    pool = round_posting(base, scale)
-    # Nothing logged, nothing to split by (rule 6.2, zero_direct_to): the pool is 0 and central bears all.
-    parts = allocate(pool, weights, scale=scale) if base else dict.fromkeys(weights, pool)
-    central = round_posting(invoice.total, scale) - sum(parts.values(), Decimal(0))
-
-    def line(cost_center: str, charge_type: str, amount: Decimal) -> ChargebackLine:
-        direct = charge_type == "direct"
-        return ChargebackLine(
-            period=month,
-            posting_period=month,
-            original_period=month,
-            provider=invoice.provider,
-            invoice_id=invoice.invoice_id,
-            version=version,
-            mode=policy.mode,
-            legal_entity=cost_centers[cost_center].legal_entity,
-            cost_center=cost_center,
-            cost_center_name=cost_centers[cost_center].name,
-            team_id=None,
-            team_alias=None,
-            charge_type=charge_type,
-            model=None,
-            use_case=None,
-            quantity_tokens=tokens[cost_center] if direct else None,
-            direct_logged_exact=quantize_internal(weights[cost_center]) if direct else None,
-            amount=amount,
-            currency=invoice.currency,
-            fx_rate=Decimal(1),
-            amount_functional=amount,
-            allocation_method=LARGEST_REMAINDER if direct else NOT_LOGGED,
-            allocation_weight=quantize_internal(weights[cost_center]) if direct else None,
-            allocation_base=quantize_internal(base) if direct else None,
-            rung=";".join(rung for rung in Rung if rung in rungs[cost_center]) if direct else "",
-            pool_total=pool if direct else amount,
-            policy_sha256=policy.sha256,
-        )
-
-    charged = [line(cost_center, "direct", amount) for cost_center, amount in parts.items()]
-    charged.append(line(policy.central, "central", central))
-    total = sum((each.amount for each in charged), Decimal(0))
-    if total != invoice.total:
+    header = billed.header
+    splits = allocate_pools(billed.pools, billed.basis, policy.rules(), scale=minor_unit_scale(header.currency))
+    found = _by_cost_center(splits)
+    charged = exact_sum(amount for amount, _ in found.values())
+    if charged != billed.billed:
         message = (
-            f"the charges of {invoice.provider} invoice {invoice.invoice_id} add up to {total}, not {invoice.total}"
+            f"the charges of {header.provider} invoice {header.invoice_id} add up to {charged}, not to {billed.billed}"
         )
         raise MoneyError(message)
-    return charged
+    functional = _functional(found, header, billed.fx_rate, policy.functional_currency)
+    lines = []
+    for (charge_type, code), (amount, split) in found.items():
+        direct = charge_type is ChargeType.DIRECT
+        if not amount and not direct and charge_type is not ChargeType.CENTRAL:
+            continue
+        weights = split.weights
+        lines.append(
+            ChargebackLine(
+                period=month,
+                posting_period=month,
+                original_period=month,
+                provider=header.provider,
+                invoice_id=header.invoice_id,
+                version=version,
+                mode=policy.mode,
+                legal_entity=cost_centers[code].legal_entity,
+                cost_center=code,
+                cost_center_name=cost_centers[code].name,
+                team_id=None,
+                team_alias=None,
+                charge_type=str(charge_type),
+                model=None,
+                use_case=None,
+                quantity_tokens=billed.tokens.get(code, 0) if direct else None,
+                direct_logged_exact=quantize_internal(billed.basis.logged[code]) if direct else None,
+                amount=amount,
+                currency=header.currency,
+                fx_rate=billed.fx_rate,
+                amount_functional=functional[str(charge_type), code],
+                allocation_method=split.method,
+                allocation_weight=None if weights is None else quantize_internal(weights.get(code, Decimal(0))),
+                allocation_base=None if weights is None else quantize_internal(exact_sum(weights.values())),
+                rung=";".join(rung for rung in Rung if rung in billed.rungs.get(code, ())) if direct else "",
+                pool_total=exact_sum(each.total for each in splits if each.charge_type is charge_type),
+                policy_sha256=policy.sha256,
+            )
+        )
+    return lines
+
+
+_Found = dict[tuple[ChargeType, str], tuple[Decimal, Split]]
+
+
+def _by_cost_center(splits: Sequence[Split]) -> _Found:
+    """One charge a type and cost center; where two credits meet, the line carries the words of the larger one."""
+    found: _Found = {}
+    for split in splits:
+        for code, amount in split.parts.items():
+            key = (split.charge_type, code)
+            before = found.get(key)
+            if before is None:
+                found[key] = (amount, split)
+            else:
+                larger = split if abs(amount) > abs(before[0]) else before[1]
+                found[key] = (exact_sum([before[0], amount]), larger)
+    return found
+
+
+def _functional(
+    found: _Found, header: InvoiceHeader, rate: Decimal, functional_currency: str
+) -> dict[tuple[str, str], Decimal]:
+    amounts = {(str(charge_type), code): amount for (charge_type, code), (amount, _) in found.items()}
+    if header.currency == functional_currency:
+        return amounts
+    return convert_lines(amounts, rate, from_currency=header.currency, to_currency=functional_currency).lines
+
+
+def _corrected(
+    month: BillingMonth,
+    corrections: Iterable[PriorPeriodCharge],
+    cost_centers: Mapping[str, CostCenter],
+    policy: ChargebackPolicy,
+    version: int,
+) -> list[ChargebackLine]:
+    """One line an invoice, original month and cost center; adjustments.csv tells several reasons apart."""
+    together: dict[_CorrectionKey, list[PriorPeriodCharge]] = {}
+    for each in corrections:
+        key = (each.provider, each.invoice_id, each.original_month, each.currency, each.cost_center)
+        together.setdefault(key, []).append(each)
+    functional = _corrected_functional(together, policy.functional_currency)
+    pools: dict[tuple[str, str, BillingMonth, str], Decimal] = {}
+    for (provider, invoice_id, original, currency, _), mine in together.items():
+        pool = (provider, invoice_id, original, currency)
+        pools[pool] = exact_sum([pools.get(pool, Decimal(0)), *(each.amount for each in mine)])
+    lines = []
+    for (provider, invoice_id, original, currency, code), mine in together.items():
+        amount = exact_sum(each.amount for each in mine)
+        if not amount:
+            continue
+        lines.append(
+            ChargebackLine(
+                period=month,
+                posting_period=month,
+                original_period=original,
+                provider=provider,
+                invoice_id=invoice_id,
+                version=version,
+                mode=policy.mode,
+                legal_entity=cost_centers[code].legal_entity,
+                cost_center=code,
+                cost_center_name=cost_centers[code].name,
+                team_id=None,
+                team_alias=None,
+                charge_type=str(ChargeType.PRIOR_PERIOD),
+                model=None,
+                use_case=None,
+                quantity_tokens=None,
+                direct_logged_exact=None,
+                amount=amount,
+                currency=currency,
+                fx_rate=mine[0].fx_rate,
+                amount_functional=functional[provider, invoice_id, original, currency, code],
+                allocation_method="; ".join(sorted({each.reason for each in mine})),
+                allocation_weight=None,
+                allocation_base=None,
+                rung="",
+                pool_total=pools[provider, invoice_id, original, currency],
+                policy_sha256=policy.sha256,
+            )
+        )
+    return lines
+
+
+_CorrectionKey = tuple[str, str, BillingMonth, str, str]
+"""Provider, invoice, original month, currency, cost center."""
+
+
+def _corrected_functional(
+    together: Mapping[_CorrectionKey, Sequence[PriorPeriodCharge]], functional_currency: str
+) -> dict[_CorrectionKey, Decimal]:
+    """The corrections in the functional currency: those of an invoice are converted together (Rule 1.6)."""
+    groups: dict[tuple[str, str, BillingMonth, str], dict[str, Sequence[PriorPeriodCharge]]] = {}
+    for (provider, invoice_id, original, currency, code), mine in together.items():
+        groups.setdefault((provider, invoice_id, original, currency), {})[code] = mine
+    found: dict[_CorrectionKey, Decimal] = {}
+    for (provider, invoice_id, original, currency), by_code in groups.items():
+        amounts = {code: exact_sum(each.amount for each in mine) for code, mine in by_code.items()}
+        if currency != functional_currency:
+            rates = {each.fx_rate for mine in by_code.values() for each in mine}
+            if len(rates) != 1:
+                named = ", ".join(sorted(f"{rate}" for rate in rates))
+                message = f"the corrections of {provider} invoice {invoice_id} have several rates ({named}); it has one"
+                raise MoneyError(message)
+            lines = {(str(ChargeType.PRIOR_PERIOD), code): amount for code, amount in amounts.items()}
+            converted = convert_lines(lines, rates.pop(), from_currency=currency, to_currency=functional_currency)
+            amounts = {code: converted.lines[str(ChargeType.PRIOR_PERIOD), code] for code in amounts}
+        found |= {(provider, invoice_id, original, currency, code): amount for code, amount in amounts.items()}
+    return found

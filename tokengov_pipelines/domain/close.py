@@ -2,23 +2,20 @@
 
 Belongs here: the decision, from facts that someone else gathered. Does not belong here: gathering them (`assets`),
 storing periods and waivers (`ledger`), writing the closed pack (`pack.seal`).
-
-First cut: journal balance and approved accruals are preconditions too and appear with the rules that make them.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from tokengov_pipelines.domain.chargeback import ChargebackLine, ChargebackProblem, InvoiceHeader
-from tokengov_pipelines.domain.match_result import Component, ErrorCode, MatchError
-from tokengov_pipelines.domain.money import exact_product, exact_sum, round_posting, usd
+from tokengov_pipelines.domain.close_facts import CloseFacts, InvoiceFacts
+from tokengov_pipelines.domain.match_result import ErrorCode
+from tokengov_pipelines.domain.money import exact_product, round_posting, usd
 from tokengov_pipelines.domain.people import same_person
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.domain.price_review import UnapprovedBook
-from tokengov_pipelines.domain.reconciliation import Reconciliation, ReconciliationStatus
+from tokengov_pipelines.domain.reconciliation import ReconciliationStatus
 
 _DAYS_SHOWN = 5
 
@@ -59,88 +56,6 @@ class Waiver:
 
 
 @dataclass(frozen=True)
-class InvoiceFacts:
-    """One charged invoice: its total, the sum of its charge lines, the part at the suspense cost center, its match.
-
-    `pricing` and `quantity` (volume + mix) are components of its gap, `direct_logged` the log of its period (W1), and
-    `true_up` what usage on the proxy's keys is worth at list beyond that log (W4 - W1).
-    """
-
-    provider: str
-    invoice_id: str
-    currency: str
-    total: Decimal
-    charged: Decimal
-    suspense: Decimal
-    unexplained: Decimal
-    status: ReconciliationStatus
-    pricing: Decimal = Decimal(0)
-    quantity: Decimal = Decimal(0)
-    true_up: Decimal = Decimal(0)
-    direct_logged: Decimal = Decimal(0)
-    errors: tuple[MatchError, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def invoice_facts(
-    invoice: InvoiceHeader, lines: Iterable[ChargebackLine], suspense: str, found: Reconciliation
-) -> InvoiceFacts:
-    """What the close has to know of a charged invoice: its lines, and what its reconciliation found (Rules 4.2, 4.7).
-
-    `suspense` is the policy's cost center.
-    """
-    mine = [line for line in lines if (line.provider, line.invoice_id) == (invoice.provider, invoice.invoice_id)]
-    parts, states = found.components, found.states
-    return InvoiceFacts(
-        provider=invoice.provider,
-        invoice_id=invoice.invoice_id,
-        currency=invoice.currency,
-        total=invoice.total,
-        charged=sum((line.amount for line in mine), Decimal(0)),
-        suspense=sum((line.amount for line in mine if line.cost_center == suspense), Decimal(0)),
-        unexplained=found.unexplained,
-        status=found.status,
-        pricing=parts[Component.PROXY_PRICING],
-        quantity=exact_sum([parts[Component.VOLUME], parts[Component.MIX]]),
-        true_up=exact_sum([states["W4"], -states["W1"]]),
-        direct_logged=states["W1"],
-        errors=tuple(found.errors),
-        notes=tuple(found.evidence.notes),
-    )
-
-
-@dataclass(frozen=True)
-class CloseFacts:
-    """Everything the decision reads.
-
-    `missing_days`: by source, days neither extracted nor known to be empty. `empty_days`: by source, days that were
-    read and held nothing, where nothing proves that the source covers them (rule 4.5). `shrunk_days`: days whose latest
-    load held less than the current one, and what is gone. `logged`: accepted spend by provider. `quarantined_calls`
-    with `quarantined_spend` (of those that are readable). `controllers`: names and e-mails of those who may sign a
-    waiver for `investigate` (people.csv). `max_suspense_pct` is a percentage of the invoice, 2.0 for 2 %, and
-    `true_up_block_pct` one of the logged spend of its period. `unapproved_prices` says why the price book may not be
-    used, None when two people approved it (Rule 12.4). `prepaid` are providers whose credits stand for an invoice.
-    """
-
-    month: BillingMonth
-    missing_days: Mapping[str, Sequence[dt.date]]
-    logged: Mapping[str, Decimal]
-    invoices: Sequence[InvoiceFacts]
-    quarantined_calls: int
-    quarantined_spend: Decimal
-    max_suspense_pct: Decimal
-    preparer: str
-    approver: str
-    problems: Sequence[ChargebackProblem] = ()
-    controllers: frozenset[str] = field(default_factory=frozenset)
-    shrunk_days: Mapping[dt.date, str] = field(default_factory=dict)
-    empty_days: Mapping[str, Sequence[dt.date]] = field(default_factory=dict)
-    true_up_block_pct: Decimal = Decimal("2.0")
-    unapproved_prices: UnapprovedBook | None = None
-    prepaid: frozenset[str] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True)
 class Blocker:
     """One reason why the month stays open: what is wrong with its figures, and the command that lifts it."""
 
@@ -167,6 +82,8 @@ def close_blockers(facts: CloseFacts, waivers: Iterable[Waiver]) -> list[Blocker
         blockers += _too_much_suspense(facts, invoice, granted)
     blockers += _quarantined(facts, granted)
     blockers += _prices(facts)
+    blockers += _journal(facts)
+    blockers += _material_corrections(facts)
     blockers += _one_person(facts)
     return blockers
 
@@ -295,6 +212,25 @@ def _large_true_up(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[W
 def _prices(facts: CloseFacts) -> list[Blocker]:
     found = facts.unapproved_prices
     return [Blocker("price_book_not_approved", found.what, found.fix)] if found else []
+
+
+def _journal(facts: CloseFacts) -> list[Blocker]:
+    return [
+        Blocker("journal_not_balanced", what, fix or "report it, this is a defect of the product")
+        for what, _, fix in (words.partition(". Fix: ") for words in facts.journal_problems)
+    ]
+
+
+def _material_corrections(facts: CloseFacts) -> list[Blocker]:
+    if facts.corrections_gross <= facts.materiality:
+        return []
+    if any(same_person(facts.approver, each) for each in facts.controllers):
+        return []
+    what = (
+        f"{facts.month} corrects closed months by {facts.corrections_gross}, more than {facts.materiality}, and "
+        f"{facts.approver or 'nobody'} who approves it is no controller (directory/people.csv)"
+    )
+    return [Blocker("corrections_need_controller", what, f"a controller approves: tokengov close {facts.month} ...")]
 
 
 def _unexplained(facts: CloseFacts, invoice: InvoiceFacts, waivers: Sequence[Waiver]) -> list[Blocker]:

@@ -17,6 +17,7 @@ from tokengov_pipelines.domain.csv_rows import CsvRow
 from tokengov_pipelines.domain.intervals import Interval
 from tokengov_pipelines.domain.period import BillingMonth, PeriodError
 from tokengov_pipelines.domain.problem import Problem
+from tokengov_pipelines.domain.seats import seat_id
 
 SCHEMA_VERSION: Final = 1
 Value = str | dt.date | None
@@ -24,11 +25,15 @@ Value = str | dt.date | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column and the reader of its cells; an empty cell of an optional column is None."""
+    """A column and the reader of its cells; an empty cell of an optional column is None.
+
+    `may_be_absent` is of columns that earlier releases did not know.
+    """
 
     name: str
     read: Callable[[str], str | dt.date] = cells.text
     optional: bool = False
+    may_be_absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,21 @@ class Record:
     def problem(self, field: str | None, what: str, fix: str) -> Problem:
         """A problem at this row."""
         return Problem(self.table.file, self.row, field, what, fix)
+
+
+_LATER_ACCOUNTS: Final = (
+    "prepaid_account",
+    "accrued_account",
+    "due_from_account",
+    "due_to_account",
+    "input_tax_account",
+)
+"""Accounts that files of earlier releases do not have; an empty one is the default of policy.yaml."""
+
+
+def _later(name: str) -> Column:
+    """A column that a file may lack altogether, because earlier releases did not know it."""
+    return Column(name, optional=True, may_be_absent=True)
 
 
 def _optional(name: str, read: Callable[[str], str | dt.date] = cells.text) -> Column:
@@ -182,6 +202,7 @@ TABLES: Final[Mapping[str, DirectoryTable]] = {
                 Column("provider", cells.provider),
                 Column("expense_account"),
                 Column("clearing_account"),
+                *(_later(name) for name in _LATER_ACCOUNTS),
                 *_DATED,
             ),
             keys=(("legal_entity", "provider"),),
@@ -226,13 +247,24 @@ TABLES: Final[Mapping[str, DirectoryTable]] = {
             ),
             keys=(("provider", "account", "month"),),
         ),
+        DirectoryTable(
+            "seat_assignments",
+            (
+                Column("provider", cells.provider),
+                Column("seat_id", seat_id),
+                _optional("cost_center"),
+                *_DATED,
+            ),
+            keys=(("provider", "seat_id"),),
+            a_gap_is_an_error=False,
+        ),
     )
 }
 
 
 def check_header(table: DirectoryTable, header: Sequence[str]) -> list[Problem]:
-    """The header has exactly the documented columns, in any order."""
-    missing = [name for name in table.header if name not in header]
+    """The header has exactly the documented columns, in any order; a column of a later release may be absent."""
+    missing = [each.name for each in table.columns if each.name not in header and not each.may_be_absent]
     unknown = [name for name in header if name not in table.header]
     problems = [
         Problem(table.file, 1, name, "the column is missing", f"add it; the columns are {', '.join(table.header)}")
@@ -256,7 +288,7 @@ def read_rows(table: DirectoryTable, rows: Iterable[CsvRow]) -> tuple[list[Recor
         found: list[Problem] = []
         for column in table.columns:
             try:
-                values[column.name] = _read_cell(column, row.cells[column.name])
+                values[column.name] = _read_cell(column, row.cells.get(column.name, ""))
             except CellError as error:
                 found.append(Problem(table.file, row.row, column.name, error.what, error.fix))
         if not found:

@@ -103,7 +103,13 @@ _HEADER_FIELDS: Final = tuple(name for name in Invoice.__dataclass_fields__ if n
 _LINE_FIELDS: Final = tuple(name for name in InvoiceLine.__dataclass_fields__ if name != "currency")  # the header's
 
 
-def check_invoice(invoice: Invoice, *, functional_currency: str = "USD") -> list[Problem]:
+def is_credit_memo(invoice: Invoice) -> bool:
+    """Whether a document bills nothing and only gives back what an older invoice billed (Rule 2.5)."""
+    gives_back = any(line.kind == "credit" and line.original_invoice_id for line in invoice.lines)
+    return gives_back and all(line.kind in {"credit", "tax"} for line in invoice.lines)
+
+
+def check_invoice(invoice: Invoice) -> list[Problem]:
     """Everything that keeps an invoice from being booked as it is written; an empty list means that it adds up.
 
     A usage line that states quantity and price is compared with its amount, and named when they do not fit; each
@@ -118,7 +124,7 @@ def check_invoice(invoice: Invoice, *, functional_currency: str = "USD") -> list
         _check_usage_lines,
         _check_totals,
     )
-    problems = _check_currency(invoice, functional_currency)
+    problems: list[Problem] = []
     for check in checks:
         problems += check(invoice)
     return problems
@@ -178,20 +184,6 @@ def _canonical(value: Decimal | dt.date | str | int) -> str:
 
 def _problem(invoice: Invoice, field: str, what: str, fix: str) -> Problem:
     return Problem(invoice.source_file, None, field, what, fix)
-
-
-def _check_currency(invoice: Invoice, functional_currency: str) -> list[Problem]:
-    if invoice.currency == functional_currency:
-        return []
-    what = (
-        f"the invoice is in {invoice.currency} and the books are in {functional_currency}; "
-        "this release does not convert invoices and never assumes a rate"
-    )
-    fix = (
-        f"enter it in {functional_currency} at the rate your treasury booked and keep the original, "
-        "or keep it out of the folder until a release converts by fx_rates.csv"
-    )
-    return [_problem(invoice, "currency", what, fix)]
 
 
 def _check_line_numbers(invoice: Invoice) -> list[Problem]:

@@ -8,7 +8,7 @@ types) bills every group that fits and that no line names more closely; lines wi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -26,6 +26,9 @@ _COMMITMENT: Final = frozenset({"commitment", "seat"})
 
 Grain = tuple[str | None, str | None, str | None, str | None]
 """Model, token type, tier, workspace id; None is not stated."""
+
+_Stated = tuple[bool, ...]
+"""Of these words, which are stated."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,12 @@ def _report_groups(
     else:
         has_tier = any(line.tier for line in costs if line.cost_type == "tokens")
         has_workspace = any(line.workspace_id for line in costs if line.cost_type == "tokens")
+        models = {name: _model(invoice.provider, name, book) for name in {line.model for line in costs}}
         for line in costs:
             if line.cost_type == "tokens":
                 tier = normal_tier(line.tier) if has_tier else None
                 workspace = (line.workspace_id or "") if has_workspace else None
-                amounts[_model(invoice.provider, line.model, book), line.token_type, tier, workspace] += line.amount
+                amounts[models[line.model], line.token_type, tier, workspace] += line.amount
     notes: list[str] = []
     known = {grain[3] for grain in amounts}
     if any(workspace for workspace in known) and any(
@@ -161,10 +165,9 @@ def _usage_differences(
         lines[kept[0], kept[1], kept[2], kept[3]].append(line)
     billed: dict[Grain, list[_Group]] = defaultdict(list)
     not_invoiced: list[tuple[Grain, _Group]] = []
-    by_closeness = sorted(lines, key=_closeness, reverse=True)
+    choices = sorted({_stated(words) for words in lines}, key=lambda each: (sum(each), each), reverse=True)
     for grain, group in sorted(groups.items(), key=lambda item: _order(item[0])):
-        # A line that states every word of the group names it most closely; only without one the others are tried.
-        fitting = grain if grain in lines else next((words for words in by_closeness if _fits(words, grain)), None)
+        fitting = _closest(grain, choices, lines)
         if fitting is None:
             not_invoiced.append((grain, group))
         else:
@@ -226,13 +229,22 @@ def _model(provider: str, name: str | None, book: PriceBook) -> str:
     return (book.model_of(provider, name) if name else None) or f"{UNMAPPED}{plain}"
 
 
-def _fits(words: Grain, grain: Grain) -> bool:
-    return all(word is None or word == there for word, there in zip(words, grain, strict=True))
+def _closest(grain: Grain, choices: Sequence[_Stated], lines: Container[Grain]) -> Grain | None:
+    """The line that names a group most closely; `choices` are the words that lines state, the closest first.
+
+    Of the lines that state the same words only one can fit, so each choice is one look-up, not a walk over its lines.
+    """
+    for stated in choices:
+        model, token_type, tier, workspace = (word if has else None for word, has in zip(grain, stated, strict=True))
+        words = (model, token_type, tier, workspace)
+        if words in lines and _stated(words) == stated:
+            return words
+    return None
 
 
-def _closeness(words: Grain) -> tuple[int, tuple[bool, ...], tuple[str, ...]]:
-    """How closely a line names its group: more words first, then the model before the token type, and so on."""
-    return sum(word is not None for word in words), tuple(word is not None for word in words), _order(words)
+def _stated(words: Grain) -> _Stated:
+    """Which words a line states. More of them name a group more closely, the model before the token type, and so on."""
+    return tuple(word is not None for word in words)
 
 
 def _order(grain: Grain) -> tuple[str, ...]:

@@ -128,6 +128,9 @@ class KeyRegistry:
     keys: Sequence[RegisteredKey]
     decides: Mapping[str, KeyDecides] = field(default_factory=dict)
     workspace_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    _own: dict[tuple[str, str, str | None, str | None, dt.date], bool] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def is_own(self, usage: ProviderUsage | ReportedCost) -> bool:
         """Whether the usage is on one of the proxy's own keys on its day (Rule 4.2).
@@ -141,6 +144,14 @@ class KeyRegistry:
         self, provider: str, account: str, key_id: str | None, workspace_id: str | None, day: dt.date
     ) -> bool:
         """The same for a key by its words."""
+        # A report has hundreds of rows of a key and day; each of them is decided once.
+        asked = (provider, account, key_id, workspace_id, day)
+        known = self._own.get(asked)
+        if known is None:
+            known = self._own[asked] = self._decide(*asked)
+        return known
+
+    def _decide(self, provider: str, account: str, key_id: str | None, workspace_id: str | None, day: dt.date) -> bool:
         mine = [
             key
             for key in self.keys
@@ -193,11 +204,12 @@ class Legs:
 
     def cut_to(self, period: InvoicePeriod) -> "Legs":
         """The same legs, of the days of a period alone (Rule 4.2: all legs are cut to the invoice period)."""
+        start, end = period.start, period.end
         return Legs(
             self.provider,
-            [each for each in self.logged if period.contains(each.day)],
-            None if self.usage is None else [each for each in self.usage if period.contains(each.day)],
-            None if self.costs is None else [each for each in self.costs if period.contains(each.day)],
+            [each for each in self.logged if start <= each.day < end],
+            None if self.usage is None else [each for each in self.usage if start <= each.day < end],
+            None if self.costs is None else [each for each in self.costs if start <= each.day < end],
             _within(self.missing_log_days, period),
             _within(self.missing_report_days, period),
             self.over_midnight,

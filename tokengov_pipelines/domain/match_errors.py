@@ -94,6 +94,8 @@ def _empty_log(legs: Legs, registry: KeyRegistry, cells: Sequence[CellMatch]) ->
 
 def several_accounts(legs: Legs, registry: KeyRegistry) -> Iterator[MatchError]:
     """Own keys in more than one account, in reports of all accounts: the log cannot be split over their invoices."""
+    if len({each.account for each in legs.usage or ()}) < 2:
+        return
     accounts = sorted({each.account for each in legs.usage or () if registry.is_own(each)})
     if len(accounts) > 1:
         yield MatchError(

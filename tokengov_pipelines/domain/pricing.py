@@ -321,7 +321,7 @@ def _banded(rows: Sequence[PriceRow]) -> list[Problem]:
         if active and thresholds[0] != 0:
             what = f"{active[0]} leaves requests of {thresholds[0]} input tokens or fewer without a price on {day}"
             problems.append(active[0].problem("context_over_tokens", what, "add the row of the lowest band, over 0"))
-        following = dict(zip(thresholds, [*thresholds[1:], None], strict=True))
+        following = dict(zip(thresholds, [*thresholds[1:], None], strict=False))  # on a day without any: none
         for row in active:
             words = band_label(row.context_over_tokens, following[row.context_over_tokens])
             if row.context_band != words:

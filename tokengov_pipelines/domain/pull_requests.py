@@ -99,6 +99,26 @@ class CountedPullRequests:
         """All that count, also those without a team: the organisation's denominator."""
         return sum(self.by_team.values())
 
+    def counts(self) -> "PullRequestCounts":
+        """How many there are, which is all that a ratio needs."""
+        by_team = {team: count for team, count in sorted(self.by_team.items(), key=str) if team is not None}
+        return PullRequestCounts(self.month, by_team, self.by_team.get(None, 0), len(self.excluded))
+
+
+@dataclass(frozen=True)
+class PullRequestCounts:
+    """The counts alone, without any pull request: by team, what has no team, and how many are not counted."""
+
+    month: BillingMonth
+    by_team: Mapping[str, int]
+    without_team: int
+    excluded: int
+
+    @property
+    def total(self) -> int:
+        """All that count: the organisation's denominator."""
+        return sum(self.by_team.values()) + self.without_team
+
 
 def count_month(
     month: BillingMonth,

@@ -32,17 +32,17 @@ def split_cell(cell: RateCell, registry: KeyRegistry) -> dict[KeyOf | None, Deci
     Where nothing has a list value there is no share: a single foreign key bears the cell, else it stays with the
     proxy's keys (and is an error item of the match: a price is missing).
     """
+    foreign = {key for key in cell.listed if not registry.is_own_key(cell.provider, *key, cell.day)}
+    if not foreign and cell.listed:  # nearly every cell of a month: nothing to split
+        return {None: cell.reported}
     weights: dict[str, Decimal] = {_OWN: Decimal(0)}
     keys: dict[str, KeyOf] = {}
     for key, listed in cell.listed.items():
-        account, key_id, workspace_id = key
-        if registry.is_own_key(cell.provider, account, key_id, workspace_id, cell.day):
-            weights[_OWN] += listed
-        else:
+        if key in foreign:
             code = json.dumps(key)
             keys[code], weights[code] = key, listed
-    if not keys and cell.listed:
-        return {None: cell.reported}
+        else:
+            weights[_OWN] += listed
     is_shared = any(weights.values())
     if not is_shared:
         alone = len(cell.listed) == len(keys) == 1

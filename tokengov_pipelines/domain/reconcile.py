@@ -114,6 +114,7 @@ def reconcile(
         rate_cells=usage.rate_cells,
         line_differences=billed.differences if billed else (),
         evidence=evidence,
+        repriced=tuple(zip(mine.logged, usage.repriced, strict=True)),
     )
 
 

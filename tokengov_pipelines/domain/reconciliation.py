@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from tokengov_pipelines.domain.legs import LoggedUsage
 from tokengov_pipelines.domain.match_result import (
     CellMatch,
     Component,
@@ -76,7 +77,7 @@ class Reconciliation:
 
     `states` maps 'W0' to 'W12' to exact USD with 12 decimals; without an invoice they end at W7 and `components` at
     non_token. The components add up to W12 - W0 exactly (asserted where it is made). `month` is the calendar month of
-    W0; `period` the days of every other state.
+    W0; `period` the days of every other state. `repriced` are the logged rows of the period, each with its part of W2.
     """
 
     month: BillingMonth
@@ -96,6 +97,7 @@ class Reconciliation:
     rate_cells: Sequence[RateCell] = ()
     line_differences: Sequence[LineDifference] = ()
     evidence: Evidence = field(default_factory=Evidence)
+    repriced: Sequence[tuple[LoggedUsage, Decimal]] = ()
 
     @property
     def logged(self) -> Decimal:

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -234,34 +234,39 @@ def _cells(rec: Reconciliation, make: _Maker) -> Iterator[ReconcilingItem]:
 
     A tier that the proxy did not know is no loss and no surplus: cells of rule 4.2 have no tier.
     """
-    amounts: defaultdict[tuple[str, tuple[str, ...]], list[Decimal]] = defaultdict(list)
-    tokens: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(lambda: [0, 0])
+    quantities: defaultdict[tuple[str, ...], _Variance] = defaultdict(_Variance)
+    tiers: defaultdict[tuple[str, ...], _Variance] = defaultdict(_Variance)
     for cell in rec.cells:
         if cell.own_tokens == cell.proxy_tokens == 0:
             continue
-        of_type = (cell.model, cell.token_type)
-        parts_of_cell: tuple[tuple[str, tuple[str, ...], Decimal], ...] = (
-            (QUANTITY, of_type, cell.quantity_amount),
-            (Component.TIER_DISCOUNT, (*of_type, cell.tier), cell.tier_amount),
-        )
-        for component, key, amount in parts_of_cell:
-            amounts[component, key].append(amount)
-            tokens[component, key][0] += cell.own_tokens
-            tokens[component, key][1] += cell.proxy_tokens
-    for wanted in (QUANTITY, Component.TIER_DISCOUNT):
-        for (component, key), parts in sorted(amounts.items()):
-            if component == wanted:
-                own, proxy = tokens[component, key]
-                model, token_type, *tier = key
-                yield make.item(
-                    component,
-                    key,
-                    exact_sum(parts),
-                    cell=" ".join([model, _words(token_type), *tier]),
-                    what=f"{own:,} tokens reported on the proxy's keys, {proxy:,} logged",
-                    link=f"marts/fct_reconciliation_cells_daily model={model} token_type={token_type}"
-                    + "".join(f" service_tier={each}" for each in tier),
-                )
+        of_type, of_tier = quantities[cell.model, cell.token_type], tiers[cell.model, cell.token_type, cell.tier]
+        for each in (of_type, of_tier):
+            each.own += cell.own_tokens
+            each.proxy += cell.proxy_tokens
+        if cell.own_tokens != cell.proxy_tokens:  # most cells agree, and are worth nothing here
+            of_type.amounts.append(cell.quantity_amount)
+            of_tier.amounts.append(cell.tier_amount)
+    for component, groups in ((QUANTITY, quantities), (Component.TIER_DISCOUNT, tiers)):
+        for key, each in sorted(groups.items(), key=lambda item: item[0]):
+            model, token_type, *tier = key
+            yield make.item(
+                component,
+                key,
+                exact_sum(each.amounts),
+                cell=" ".join([model, _words(token_type), *tier]),
+                what=f"{each.own:,} tokens reported on the proxy's keys, {each.proxy:,} logged",
+                link=f"marts/fct_reconciliation_cells_daily model={model} token_type={token_type}"
+                + "".join(f" service_tier={word}" for word in tier),
+            )
+
+
+@dataclass
+class _Variance:
+    """Tokens of a group of cells, and what those differences come to."""
+
+    own: int = 0
+    proxy: int = 0
+    amounts: list[Decimal] = field(default_factory=list)
 
 
 def _rates(rec: Reconciliation, make: _Maker) -> Iterator[ReconcilingItem]:

@@ -3,8 +3,8 @@
 Belongs here: charges by team, the ratio, and how few pull requests a ratio may rest on. Does not belong here: which
 pull requests count (`pull_requests`), who is charged (`chargeback`), the file (`pack.cost_per_pr_csv`).
 
-First cut: a charge line of a cost center is split over the teams whose calls it holds, by logged spend. It is a ratio
-of sums at every level, and never a figure about a person.
+A team's charges are those of the drill table (`charge_detail`). It is a ratio of sums at every level, and never a
+figure about a person.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,17 +14,15 @@ from enum import StrEnum
 from typing import Final
 
 from tokengov_pipelines.domain.chargeback import ChargebackLine
-from tokengov_pipelines.domain.money import ZeroWeights, allocate, exact_sum, from_cents, minor_unit_scale, to_cents
+from tokengov_pipelines.domain.money import exact_sum, from_cents, to_cents
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.domain.pull_requests import CountedPullRequests
+from tokengov_pipelines.domain.pull_requests import PullRequestCounts
 
 FEW: Final = 5
 """Below this many pull requests a ratio is shown, greyed, and not ranked (rule 9.3)."""
 
 NOT_IN_NUMERATOR: Final = frozenset({"central", "seat"})
 """Charge types that stand in no numerator: what nobody can influence, and what is not API use (rule 9.1)."""
-
-_NO_TEAM: Final = ""  # stands for None among the codes of an allocation; no team has an empty id
 
 
 class Level(StrEnum):
@@ -46,16 +44,6 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class TeamSpend:
-    """Logged spend of a month by (provider, cost center, team), exact; `team_id` None where the calls carry none."""
-
-    provider: str
-    cost_center: str
-    team_id: str | None
-    logged: Decimal
-
-
-@dataclass(frozen=True)
 class UnitCostRow:
     """One row of cost_per_pr.csv. `cost` is in cents, `cost_per_pr` rounded once for display and None without a ratio.
 
@@ -73,34 +61,16 @@ class UnitCostRow:
     status: Status
 
 
-def charges_by_team(lines: Iterable[ChargebackLine], spend: Iterable[TeamSpend]) -> dict[str | None, Decimal]:
-    """Every charge that stands in the numerator, split over teams (rule 9.1); None holds what has no team.
+def charges_by_team(detail: Iterable[ChargebackLine]) -> dict[str | None, Decimal]:
+    """Every charge of the drill table that stands in the numerator, by team (Rule 9.1); None holds what has no team.
 
-    Each line is split by largest remainder with the logged spend of its provider and cost center as weights, so the
-    parts add up to the lines to the cent. A line without logged spend has no team. Amounts are in the functional
-    currency.
+    Amounts are in the functional currency, and add up to the charge lines to the cent.
     """
-    weights: dict[tuple[str, str], dict[str, Decimal]] = {}
-    for row in spend:
-        of_line = weights.setdefault((row.provider, row.cost_center), {})
-        team = row.team_id or _NO_TEAM
-        of_line[team] = exact_sum([of_line.get(team, Decimal(0)), row.logged])
     parts: dict[str | None, list[Decimal]] = {}
-    for line in lines:
-        if line.charge_type in NOT_IN_NUMERATOR:
-            continue
-        for team, part in _split(line, weights.get((line.provider, line.cost_center), {})).items():
-            parts.setdefault(team or None, []).append(part)
+    for line in detail:
+        if line.charge_type not in NOT_IN_NUMERATOR:
+            parts.setdefault(line.team_id, []).append(line.amount_functional)
     return {team: exact_sum(parts[team]) for team in sorted(parts, key=lambda team: (team is None, team or ""))}
-
-
-def _split(line: ChargebackLine, weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    try:
-        return allocate(
-            line.amount_functional, weights or {_NO_TEAM: Decimal(1)}, scale=minor_unit_scale(line.currency)
-        )
-    except ZeroWeights:
-        return {_NO_TEAM: line.amount_functional}
 
 
 def cost_per_pr(cost: Decimal, merged_prs: int) -> Decimal | None:
@@ -117,7 +87,7 @@ def cost_per_pr(cost: Decimal, merged_prs: int) -> Decimal | None:
 
 def unit_cost_rows(
     costs: Mapping[str | None, Decimal],
-    counted: CountedPullRequests,
+    counted: PullRequestCounts,
     team_names: Mapping[str, str],
     *,
     is_complete: bool,
@@ -138,7 +108,7 @@ def unit_cost_rows(
             team_id=team_id,
             team_name=team_names.get(team_id, ""),
             merged_prs=merged,
-            excluded_prs=len(counted.excluded) if level is Level.ORG else None,
+            excluded_prs=counted.excluded if level is Level.ORG else None,
             cost=cost,
             cost_per_pr=ratio,
             status=_status(level, merged, is_complete=is_complete),
@@ -146,8 +116,8 @@ def unit_cost_rows(
 
     rows = [row(Level.ORG, "", counted.total, exact_sum([Decimal("0.00"), *costs.values()]))]
     rows += [row(Level.TEAM, team, counted.by_team.get(team, 0), costs.get(team, Decimal("0.00"))) for team in teams]
-    if None in shown:
-        rows.append(row(Level.UNATTRIBUTED, "", counted.by_team.get(None, 0), costs.get(None, Decimal("0.00"))))
+    if counted.without_team or costs.get(None):
+        rows.append(row(Level.UNATTRIBUTED, "", counted.without_team, costs.get(None, Decimal("0.00"))))
     return tuple(rows)
 
 

@@ -1,7 +1,8 @@
 """Cells: what proxy and provider counted, put on one grain with one price (Rules 4.1, 4.2).
 
 Belongs here: model names through the alias table, tiers, context bands and geographies, tokens by cell, the price of a
-cell. Does not belong here: what the differences mean (`waterfall`), how a price is found (`pricing`).
+cell. Does not belong here: what the differences mean (`waterfall`), how a price is found (`pricing`), how whole
+tokens are split (`token_split`).
 
 A source that lacks a dimension takes the other's mix of that day and model, split in whole tokens by largest remainder:
 the provider's report the proxy's context bands (flagged as inferred), the proxy's log the provider's geography and
@@ -10,18 +11,19 @@ speed. Nothing else is inferred.
 
 import datetime as dt
 import re
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
-from typing import Final, NamedTuple, TypeVar
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple
 
 from tokengov_pipelines.domain.legs import KeyRegistry, Legs, LoggedUsage, ProviderUsage
-from tokengov_pipelines.domain.money import INTERNAL_SCALE, MoneyError, allocate
+from tokengov_pipelines.domain.match_result import KeyOf
+from tokengov_pipelines.domain.money import INTERNAL_SCALE, MoneyError
 from tokengov_pipelines.domain.pricing import PriceBook, PriceStatus, UnitPrice, normalised_name
-
-K = TypeVar("K")
-T = TypeVar("T")
+from tokengov_pipelines.domain.token_split import hand_out
 
 STANDARD: Final = "standard"
 GLOBAL: Final = "global"
@@ -69,7 +71,11 @@ class CellPrice:
 
 
 class CellPrices:
-    """The price book asked by cell, each question once."""
+    """The price book asked by cell, each question once.
+
+    Between two days on which a price of the provider begins or ends every day has the same prices, so the book is asked
+    once for all of them: a month's cells are a tenth as many questions as cells.
+    """
 
     def __init__(self, provider: str, book: PriceBook, fallback_tiers: tuple[str, ...]) -> None:
         self._provider = provider
@@ -77,7 +83,8 @@ class CellPrices:
         self._fallback_tiers = fallback_tiers
         self._models: dict[str | None, str] = {}
         self._thresholds: dict[str, list[int]] = {}
-        self._prices: dict[Cell, CellPrice] = {}
+        self._since: dict[dt.date, dt.date] = {}
+        self._prices: dict[tuple[dt.date, tuple[object, ...]], CellPrice] = {}
 
     def model(self, name: str | None) -> str:
         """The price book's model of a logged or reported name, or the name after a '?' (Rule 4.1: no guessing)."""
@@ -95,10 +102,27 @@ class CellPrices:
 
     def of(self, cell: Cell) -> CellPrice:
         """The price of a cell on its UTC day; a model without a standard price is standard in its own tier."""
-        price = self._prices.get(cell)
+        day = self._since.get(cell.day)
+        if day is None:
+            day = self._since[cell.day] = self._last_change(cell.day)
+        asked = (day, cell[1:])
+        price = self._prices.get(asked)
         if price is None:
-            price = self._prices[cell] = self._ask(cell)
+            price = self._prices[asked] = self._ask(cell)
         return price
+
+    def _last_change(self, day: dt.date) -> dt.date:
+        """The last day up to this one on which a price or factor of the provider began or ended."""
+        changes = self._changes
+        at = bisect_right(changes, day)
+        return changes[at - 1] if at else dt.date.min
+
+    @cached_property
+    def _changes(self) -> list[dt.date]:
+        mine = (rows for (provider, *_), rows in self._book.prices.items() if provider == self._provider)
+        dated = [row.valid for rows in mine for row in rows]
+        dated += [factor.valid for factor in self._book.geo_factors if factor.provider == self._provider]
+        return sorted({day for valid in dated for day in (valid.valid_from, valid.valid_to) if day is not None})
 
     def _ask(self, cell: Cell) -> CellPrice:
         in_tier = self._unit_price(cell, cell.tier)
@@ -122,11 +146,6 @@ class CellPrices:
         )
 
 
-KeyedCell = tuple[Cell, str, str | None, str | None]
-"""A cell, and the account, key id and workspace id that used it."""
-
-CellTokens = tuple[tuple[Cell, int], ...]
-
 _Places = Mapping[tuple[str, str], int]
 """Tokens by geography and speed."""
 
@@ -135,16 +154,17 @@ _ANYWHERE: Final[_Places] = {(GLOBAL, STANDARD): 1}
 
 @dataclass
 class UsageCells:
-    """Tokens by cell: proxy, provider on the proxy's own keys, provider on all others; and by provider key.
+    """Tokens by cell: proxy, provider on the proxy's own keys, provider on all others; and by cell and provider key.
 
-    `by_row` holds the cells of each row of `Legs.logged`, in its order; nothing for a row that was not delivered.
+    `repriced` is what each row of `Legs.logged` is worth at price-book price in picodollars, in the order of the rows;
+    0 for a row that was not delivered.
     """
 
     proxy: dict[Cell, int] = field(default_factory=dict)
     own: dict[Cell, int] = field(default_factory=dict)
     other: dict[Cell, int] = field(default_factory=dict)
-    by_key: dict[KeyedCell, int] = field(default_factory=dict)
-    by_row: list[CellTokens] = field(default_factory=list)
+    by_key: dict[Cell, dict[KeyOf, int]] = field(default_factory=dict)
+    repriced: list[int] = field(default_factory=list)
     inferred: set[Cell] = field(default_factory=set)
     contradictions: list[LoggedUsage | ProviderUsage] = field(default_factory=list)
 
@@ -153,136 +173,144 @@ class UsageCells:
         return self.proxy.keys() | self.own.keys() | self.other.keys()
 
 
+class _Metered(NamedTuple):
+    """A row of the usage report on its cell; `has_band` is False where the report does not tell the context band."""
+
+    cell: Cell
+    has_band: bool
+    is_own: bool
+    key: KeyOf
+    tokens: int
+
+
 def usage_cells(legs: Legs, registry: KeyRegistry, prices: CellPrices) -> UsageCells:
     """Put both sides on cells. Negative counts are left out and returned as contradictions (an error item each)."""
-    metered = [each for each in legs.usage or () if each.tokens > 0]
-    is_own = _remembered(registry)
+    metered = _metered(legs.usage or (), registry, prices)
     found = UsageCells(
         contradictions=[
             *(row for row in legs.logged if min(row.tokens.values(), default=0) < 0),
             *(each for each in legs.usage or () if each.tokens < 0),
         ]
     )
-    _place_log(found, legs.logged, _places((each for each in metered if is_own(each)), prices), prices)
+    _place_log(found, legs.logged, _places(metered), prices)
     if legs.usage is None:
         found.own = dict(found.proxy)
     else:
-        _place_reports(found, metered, is_own, prices)
+        _place_reports(found, metered)
     return found
 
 
-def _remembered(registry: KeyRegistry) -> Callable[[ProviderUsage], bool]:
-    """`registry.is_own`, asked once for each key and day."""
-    known: dict[tuple[str, str | None, str | None, dt.date], bool] = {}
+def _metered(usage: Iterable[ProviderUsage], registry: KeyRegistry, prices: CellPrices) -> list[_Metered]:
+    """The rows with tokens. Many rows say the same words; each combination is read once."""
+    read: dict[tuple[str | None, ...], tuple[bool, str, str, str, int, str, str]] = {}
+    found = []
+    for each in usage:
+        if each.tokens > 0:
+            words = (each.model, each.token_type, each.tier, each.context_window, each.geo, each.speed)
+            known = read.get(words)
+            if known is None:
+                known = read[words] = _read(each, prices)
+            found.append(
+                _Metered(
+                    Cell(each.day, *known[1:]),
+                    known[0],
+                    registry.is_own(each),
+                    (each.account, each.key_id, each.workspace_id),
+                    each.tokens,
+                )
+            )
+    return found
 
-    def is_own(usage: ProviderUsage) -> bool:
-        key = (usage.account, usage.key_id, usage.workspace_id, usage.day)
-        if key not in known:
-            known[key] = registry.is_own(usage)
-        return known[key]
 
-    return is_own
+def _read(usage: ProviderUsage, prices: CellPrices) -> tuple[bool, str, str, str, int, str, str]:
+    """Whether a row tells its context band, and its cell but for the day."""
+    model = prices.model(usage.model)
+    geo = (usage.geo or "").strip().lower()
+    thresholds, lower = prices.thresholds(model), _lower_bound(usage.context_window)
+    return (
+        lower is not None or not thresholds,
+        model,
+        usage.token_type,
+        normal_tier(usage.tier),
+        max([bound for bound in thresholds if bound <= (lower or 0)], default=0),
+        GLOBAL if geo in _NO_GEO else geo,
+        (usage.speed or STANDARD).strip().lower(),
+    )
 
 
 def _place_log(
     found: UsageCells, logged: Sequence[LoggedUsage], places: Mapping[tuple[dt.date, str], _Places], prices: CellPrices
 ) -> None:
     """The log on cells. Rows that tell no geography are split together, so that how they are cut changes nothing."""
-    cells: list[list[tuple[Cell, int]]] = [[] for _ in logged]
-    together: dict[tuple[dt.date, str, str, str, int, str | None, str | None], dict[int, int]] = {}
+    together: dict[tuple[dt.date, str, str, int, str | None, str | None], dict[str, dict[int, int]]] = {}
     for at, row in enumerate(logged):
         if row.is_delivered:
-            model, tier = prices.model(row.model), normal_tier(row.tier)
+            group = (row.day, prices.model(row.model), normal_tier(row.tier), row.over_tokens, row.geo, row.speed)
+            types = together.setdefault(group, {})
             for token_type, tokens in row.tokens.items():
                 if tokens > 0:
-                    group = (row.day, model, token_type, tier, row.over_tokens, row.geo, row.speed)
-                    together.setdefault(group, {})[at] = tokens
-    for (day, model, token_type, tier, over_tokens, geo, speed), rows in together.items():
-        mix: dict[Cell, int] = {}
+                    types.setdefault(token_type, {})[at] = tokens
+    proxy, repriced = found.proxy, [0] * len(logged)
+    for (day, model, tier, over_tokens, geo, speed), types in together.items():
+        spots: dict[tuple[str, str], int] = {}
         for (there, pace), tokens in places.get((day, model), _ANYWHERE).items():
-            cell = Cell(day, model, token_type, tier, over_tokens, geo or there, speed or pace)
-            mix[cell] = mix.get(cell, 0) + tokens
-        for at, parts in hand_out(rows, mix):
-            for cell, tokens in parts:
-                found.proxy[cell] = found.proxy.get(cell, 0) + tokens
-                cells[at].append((cell, tokens))
-    found.by_row = [tuple(each) for each in cells]
+            spot = (geo or there, speed or pace)
+            spots[spot] = spots.get(spot, 0) + tokens
+        for token_type, rows in types.items():
+            mix = {Cell(day, model, token_type, tier, over_tokens, *spot): tokens for spot, tokens in spots.items()}
+            worth = {cell: prices.of(cell).pico for cell in mix}
+            if len(mix) == 1:  # nearly always: served in one place, so no row is split
+                ((cell, pico_per_token),) = worth.items()
+                proxy[cell] = proxy.get(cell, 0) + sum(rows.values())
+                for at, tokens in rows.items():
+                    repriced[at] += tokens * pico_per_token
+                continue
+            for at, parts in hand_out(rows, mix):
+                for cell, tokens in parts:
+                    proxy[cell] = proxy.get(cell, 0) + tokens
+                    repriced[at] += tokens * worth[cell]
+    found.repriced = repriced
 
 
-def _place_reports(
-    found: UsageCells, metered: Iterable[ProviderUsage], is_own: Callable[[ProviderUsage], bool], prices: CellPrices
-) -> None:
+def _place_reports(found: UsageCells, metered: Iterable[_Metered]) -> None:
     """The usage report on cells. Rows without a context window are split together over the proxy's bands."""
-    bands = _band_mixes(found.proxy)
-    together: dict[tuple[Cell, bool], dict[tuple[str, str | None, str | None], int]] = {}
-    for usage in metered:
-        model = prices.model(usage.model)
-        geo, speed = _place(usage)
-        thresholds, lower = prices.thresholds(model), _lower_bound(usage.context_window)
-        over_tokens = max([bound for bound in thresholds if bound <= (lower or 0)], default=0)
-        cell = Cell(usage.day, model, usage.token_type, normal_tier(usage.tier), over_tokens, geo, speed)
-        who = (usage.account, usage.key_id, usage.workspace_id)
-        side = found.own if is_own(usage) else found.other
-        if thresholds and lower is None:
-            group = together.setdefault((cell, side is found.own), {})
-            group[who] = group.get(who, 0) + usage.tokens
-            continue
-        side[cell] = side.get(cell, 0) + usage.tokens
-        found.by_key[cell, *who] = found.by_key.get((cell, *who), 0) + usage.tokens
-    for (cell, on_own_key), keys in together.items():
+    together: dict[tuple[Cell, bool], dict[KeyOf, int]] = {}
+    for cell, has_band, is_own, key, tokens in metered:
+        if has_band:
+            side = found.own if is_own else found.other
+            side[cell] = side.get(cell, 0) + tokens
+            keys = found.by_key.setdefault(cell, {})
+        else:
+            keys = together.setdefault((cell, is_own), {})
+        keys[key] = keys.get(key, 0) + tokens
+    bands = _band_mixes(found.proxy) if together else {}
+    for (cell, is_own), keys in together.items():
         mix = bands.get((cell.day, cell.model, cell.token_type)) or bands.get((cell.day, cell.model, "")) or {0: 1}
-        side = found.own if on_own_key else found.other
-        for who, parts in hand_out(keys, mix):
+        side = found.own if is_own else found.other
+        for key, parts in hand_out(keys, mix):
             for over_tokens, tokens in parts:
                 banded = cell._replace(over_tokens=over_tokens)
                 side[banded] = side.get(banded, 0) + tokens
-                found.by_key[banded, *who] = found.by_key.get((banded, *who), 0) + tokens
+                of_cell = found.by_key.setdefault(banded, {})
+                of_cell[key] = of_cell.get(key, 0) + tokens
                 found.inferred.add(banded)
 
 
+@lru_cache(maxsize=256)
 def normal_tier(tier: str | None) -> str:
     """A tier as the price book spells it: lower case; none, default and auto are standard (Rule 4.2)."""
     text = (tier or "").strip().lower()
     return STANDARD if text in _NO_TIER else text
 
 
-def hand_out(owners: Mapping[K, int], weights: Mapping[T, int]) -> Iterator[tuple[K, list[tuple[T, int]]]]:
-    """Split the owners' tokens together over the weights (Rule 1.4), and give each owner his own number of them.
-
-    What the owners get of a part adds up to the part, whoever they are: each takes his share of what is left.
-    """
-    if len(weights) == 1:
-        only = next(iter(weights))
-        for owner, tokens in owners.items():
-            yield owner, [(only, tokens)]
-        return
-    left = dict(_split(sum(owners.values()), weights))
-    for owner in sorted(owners, key=str):
-        parts = _split(owners[owner], left)
-        for part, tokens in parts:
-            left[part] -= tokens
-        yield owner, parts
-
-
-def _split(tokens: int, weights: Mapping[T, int]) -> list[tuple[T, int]]:
-    """Whole tokens over weights by largest remainder; parts of zero are left out."""
-    codes = {str(code): code for code in weights}
-    parts = allocate(tokens, {str(code): weight for code, weight in weights.items()}, scale=0)
-    return [(codes[code], int(part)) for code, part in parts.items() if part]
-
-
-def _place(usage: ProviderUsage) -> tuple[str, str]:
-    geo = (usage.geo or "").strip().lower()
-    return (GLOBAL if geo in _NO_GEO else geo), (usage.speed or STANDARD).strip().lower()
-
-
-def _places(own: Iterable[ProviderUsage], prices: CellPrices) -> dict[tuple[dt.date, str], dict[tuple[str, str], int]]:
+def _places(metered: Iterable[_Metered]) -> dict[tuple[dt.date, str], dict[tuple[str, str], int]]:
     """Where and how fast the proxy's own usage was served, by day and model."""
     found: dict[tuple[dt.date, str], dict[tuple[str, str], int]] = {}
-    for usage in own:
-        mix = found.setdefault((usage.day, prices.model(usage.model)), {})
-        place = _place(usage)
-        mix[place] = mix.get(place, 0) + usage.tokens
+    for cell, _, is_own, _, tokens in metered:
+        if is_own:
+            mix = found.setdefault((cell.day, cell.model), {})
+            place = (cell.geo, cell.speed)
+            mix[place] = mix.get(place, 0) + tokens
     return found
 
 

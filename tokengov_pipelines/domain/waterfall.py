@@ -9,18 +9,19 @@ exact and fast. The only rounding is that of W3a, to 12 decimals.
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokengov_pipelines.domain.attribution import CallClass
-from tokengov_pipelines.domain.legs import KeyRegistry, Legs, LoggedUsage
+from tokengov_pipelines.domain.legs import KeyRegistry, Legs, LoggedUsage, ReportedCost
 from tokengov_pipelines.domain.match_errors import match_errors
 from tokengov_pipelines.domain.match_result import (
     CellMatch,
     Evidence,
+    KeyOf,
     MatchError,
     MatchMode,
     PricingCause,
@@ -29,7 +30,7 @@ from tokengov_pipelines.domain.match_result import (
 )
 from tokengov_pipelines.domain.money import from_cents
 from tokengov_pipelines.domain.pricing import PriceBook
-from tokengov_pipelines.domain.usage_cells import Cell, CellPrices, UsageCells, pico, usage_cells
+from tokengov_pipelines.domain.usage_cells import Cell, CellPrice, CellPrices, UsageCells, pico, usage_cells
 
 PICO_PLACES: Final = 12
 
@@ -43,7 +44,10 @@ _CAUSES: Final[Mapping[CallClass, PricingCause]] = {
 
 @dataclass(frozen=True)
 class UsageMatch:
-    """States W1 to W7 in exact USD, the cells under them, and everything that a reviewer may ask for."""
+    """States W1 to W7 in exact USD, the cells under them, and everything that a reviewer may ask for.
+
+    `repriced` is each logged row's part of W2, in the order of the rows.
+    """
 
     mode: MatchMode
     states: Mapping[str, Decimal]
@@ -52,6 +56,7 @@ class UsageMatch:
     rate_cells: tuple[RateCell, ...]
     errors: tuple[MatchError, ...]
     evidence: Evidence
+    repriced: tuple[Decimal, ...] = ()
 
 
 def match_usage(
@@ -64,39 +69,59 @@ def match_usage(
     """
     prices = CellPrices(legs.provider, book, tuple(fallback_tiers))
     found = usage_cells(legs, registry, prices)
-    w1 = sum(pico(each.logged) for each in legs.logged)
-    w2, w3a, w3, w4, w5 = _quantity_states(found, prices)
-    token_costs = [each for each in legs.costs or () if each.cost_type == "tokens"]
-    w6 = w5 if legs.costs is None else sum(pico(each.amount) for each in token_costs)
-    w7 = w6 + sum(pico(each.amount) for each in legs.costs or () if each.cost_type != "tokens")
-    states = {"W1": w1, "W2": w2, "W3a": w3a, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "W7": w7}
-    cells = _cell_matches(legs.provider, found, prices)
-    gaps = tuple(_pricing_gaps(legs.logged, prices, found))
+    counted = _counted(found, prices)
+    logged = [pico(each.logged) for each in legs.logged]
+    costs = [(each, pico(each.amount)) for each in legs.costs or ()]
+    token_costs = [(line, amount) for line, amount in costs if line.cost_type == "tokens"]
+    w2, w3a, w3, w4, w5 = _quantity_states(counted)
+    w6 = w5 if legs.costs is None else sum(amount for _, amount in token_costs)
+    w7 = w6 + sum(amount for line, amount in costs if line.cost_type != "tokens")
+    states = {"W1": sum(logged), "W2": w2, "W3a": w3a, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "W7": w7}
+    shifts = _cutoff_shifts(counted)
+    cells = _cell_matches(legs.provider, counted, shifts, found.inferred)
+    gaps = tuple(_pricing_gaps(legs.logged, logged, found.repriced))
     return UsageMatch(
         mode=MatchMode.TWO_WAY if legs.costs is None else MatchMode.THREE_WAY,
         states={name: from_cents(amount, PICO_PLACES) for name, amount in states.items()},
         cells=cells,
         pricing_gaps=gaps,
-        rate_cells=_rate_cells(legs, found, prices) if legs.costs is not None else (),
+        rate_cells=_rate_cells(legs.provider, token_costs, found, prices) if legs.costs is not None else (),
         errors=tuple(match_errors(legs, registry, cells, prices, found.contradictions)),
-        evidence=_evidence(legs, cells, gaps),
+        evidence=_evidence(legs, counted, shifts, found.inferred, gaps),
+        repriced=tuple(from_cents(value, PICO_PLACES) for value in found.repriced),
     )
 
 
-def _quantity_states(found: UsageCells, prices: CellPrices) -> tuple[int, int, int, int, int]:
+class _Counted(NamedTuple):
+    """A cell with its price and everybody's tokens: looked up once, for every figure that is made of them."""
+
+    cell: Cell
+    price: CellPrice
+    proxy: int
+    own: int
+    other: int
+
+
+def _counted(found: UsageCells, prices: CellPrices) -> list[_Counted]:
+    """Every cell in which anybody counted, by day first."""
+    return [
+        _Counted(cell, prices.of(cell), found.proxy.get(cell, 0), found.own.get(cell, 0), found.other.get(cell, 0))
+        for cell in sorted(found.all())
+    ]
+
+
+def _quantity_states(counted: Sequence[_Counted]) -> tuple[int, int, int, int, int]:
     """W2, W3a, W3, W4, W5 in picodollars."""
     w2 = w4 = unproxied = proxy_at_standard = quantity = 0
     proxy_tokens = own_tokens = 0
-    for cell in found.all():
-        price = prices.of(cell)
-        q_proxy, q_own, q_other = found.proxy.get(cell, 0), found.own.get(cell, 0), found.other.get(cell, 0)
-        w2 += q_proxy * price.pico
-        w4 += q_own * price.pico
-        unproxied += q_other * price.pico
-        proxy_at_standard += q_proxy * price.standard_pico
-        quantity += (q_own - q_proxy) * price.standard_pico
-        proxy_tokens += q_proxy
-        own_tokens += q_own
+    for _, price, proxy, own, other in counted:
+        w2 += proxy * price.pico
+        w4 += own * price.pico
+        unproxied += other * price.pico
+        proxy_at_standard += proxy * price.standard_pico
+        quantity += (own - proxy) * price.standard_pico
+        proxy_tokens += proxy
+        own_tokens += own
     w3a = w2 + quantity  # with nothing to take an average of, volume is the whole quantity variance (Rule 4.2)
     if proxy_tokens:
         w3a = _half_away(w2 + Fraction((own_tokens - proxy_tokens) * proxy_at_standard, proxy_tokens))
@@ -110,39 +135,37 @@ def _half_away(exact: Fraction) -> int:
     return rounded if exact >= 0 else -rounded
 
 
-def _cell_matches(provider: str, found: UsageCells, prices: CellPrices) -> tuple[CellMatch, ...]:
-    shifts = _cutoff_shifts(found)
-    matches = []
-    for cell in sorted(found.all()):
-        price = prices.of(cell)
-        matches.append(
-            CellMatch(
-                day=cell.day,
-                provider=provider,
-                model=cell.model,
-                token_type=cell.token_type,
-                tier=cell.tier,
-                over_tokens=cell.over_tokens,
-                geo=cell.geo,
-                speed=cell.speed,
-                proxy_tokens=found.proxy.get(cell, 0),
-                own_tokens=found.own.get(cell, 0),
-                other_tokens=found.other.get(cell, 0),
-                usd_per_token=price.usd_per_token,
-                standard_usd_per_token=price.standard_usd_per_token,
-                price_status=price.status,
-                band_inferred=cell in found.inferred,
-                cutoff_shift_tokens=shifts.get(cell, 0),
-            )
+def _cell_matches(
+    provider: str, counted: Iterable[_Counted], shifts: Mapping[Cell, int], inferred: Set[Cell]
+) -> tuple[CellMatch, ...]:
+    return tuple(
+        CellMatch(
+            day=cell.day,
+            provider=provider,
+            model=cell.model,
+            token_type=cell.token_type,
+            tier=cell.tier,
+            over_tokens=cell.over_tokens,
+            geo=cell.geo,
+            speed=cell.speed,
+            proxy_tokens=proxy,
+            own_tokens=own,
+            other_tokens=other,
+            usd_per_token=price.usd_per_token,
+            standard_usd_per_token=price.standard_usd_per_token,
+            price_status=price.status,
+            band_inferred=cell in inferred,
+            cutoff_shift_tokens=shifts.get(cell, 0),
         )
-    return tuple(matches)
+        for cell, price, proxy, own, other in counted
+    )
 
 
-def _cutoff_shifts(found: UsageCells) -> dict[Cell, int]:
+def _cutoff_shifts(counted: Iterable[_Counted]) -> dict[Cell, int]:
     """The part of each cell's variance that the next day offsets: calls over midnight, late buckets (Rule 4.3)."""
-    left = {cell: found.own.get(cell, 0) - found.proxy.get(cell, 0) for cell in found.all()}
+    left = {cell: own - proxy for cell, _, proxy, own, _ in counted if own != proxy}
     shifts: dict[Cell, int] = {}
-    for cell in sorted(left):
+    for cell in list(left):  # by day, as they were counted
         after = cell._replace(day=cell.day + dt.timedelta(days=1))
         here, there = left[cell], left.get(after, 0)
         if here * there >= 0:
@@ -155,12 +178,10 @@ def _cutoff_shifts(found: UsageCells) -> dict[Cell, int]:
     return shifts
 
 
-def _pricing_gaps(logged: Sequence[LoggedUsage], prices: CellPrices, found: UsageCells) -> list[PricingGap]:
+def _pricing_gaps(logged: Iterable[LoggedUsage], spend: Iterable[int], repriced: Iterable[int]) -> list[PricingGap]:
     """Rows that were logged at another amount than the book's, too low and too high apart (Rules 4.4, 4.8)."""
     groups: dict[tuple[dt.date, str, str, int, CallClass, bool], list[tuple[LoggedUsage, int, int]]] = defaultdict(list)
-    for row, cells in zip(logged, found.by_row, strict=True):
-        spent = pico(row.logged)
-        at_book = sum(tokens * prices.of(cell).pico for cell, tokens in cells)
+    for row, spent, at_book in zip(logged, spend, repriced, strict=True):
         if spent != at_book:
             group = (row.day, row.model, row.tier, row.over_tokens, row.call_class, spent > at_book)
             groups[group].append((row, spent, at_book))
@@ -188,25 +209,25 @@ def _pricing_gaps(logged: Sequence[LoggedUsage], prices: CellPrices, found: Usag
 _ReportCell = tuple[dt.date, str, str, str | None, str | None]
 
 
-def _rate_cells(legs: Legs, found: UsageCells, prices: CellPrices) -> tuple[RateCell, ...]:
+def _rate_cells(
+    provider: str, token_costs: Sequence[tuple[ReportedCost, int]], found: UsageCells, prices: CellPrices
+) -> tuple[RateCell, ...]:
     """The cost report against usage at list, at the report's own grain (Rule 5.2)."""
-    lines = [each for each in legs.costs or () if each.cost_type == "tokens"]
-    has_tier = any(each.tier is not None for each in lines)
+    has_tier = any(line.tier is not None for line, _ in token_costs)
     reported: dict[_ReportCell, int] = defaultdict(int)
-    for line in lines:
-        model = prices.model(line.model)
-        reported[line.day, model, line.token_type or "", line.tier if has_tier else None, line.workspace_id] += pico(
-            line.amount
-        )
-    listed: dict[_ReportCell, dict[tuple[str, str | None, str | None], int]] = defaultdict(lambda: defaultdict(int))
-    for (cell, account, key_id, workspace_id), tokens in found.by_key.items():
-        at = (cell.day, cell.model, cell.token_type, cell.tier if has_tier else None, workspace_id)
-        listed[at][account, key_id, workspace_id] += tokens * prices.of(cell).pico
+    for line, amount in token_costs:
+        tier = line.tier if has_tier else None
+        reported[line.day, prices.model(line.model), line.token_type or "", tier, line.workspace_id] += amount
+    listed: dict[_ReportCell, dict[KeyOf, int]] = defaultdict(lambda: defaultdict(int))
+    for cell, keys in found.by_key.items():
+        pico_per_token, tier = prices.of(cell).pico, cell.tier if has_tier else None
+        for key, tokens in keys.items():
+            listed[cell.day, cell.model, cell.token_type, tier, key[2]][key] += tokens * pico_per_token
     cells = sorted(set(reported) | set(listed), key=lambda at: (at[0], at[1], at[2], at[3] or "", at[4] or ""))
     return tuple(
         RateCell(
             day=at[0],
-            provider=legs.provider,
+            provider=provider,
             model=at[1],
             token_type=at[2],
             tier=at[3],
@@ -218,38 +239,38 @@ def _rate_cells(legs: Legs, found: UsageCells, prices: CellPrices) -> tuple[Rate
     )
 
 
-def _evidence(legs: Legs, cells: Sequence[CellMatch], gaps: Sequence[PricingGap]) -> Evidence:
-    def total(amounts: Iterable[Decimal]) -> Decimal:
-        return from_cents(sum(pico(amount) for amount in amounts), PICO_PLACES)
-
-    quantity = _quantity_over_tiers(cells)
+def _evidence(
+    legs: Legs,
+    counted: Sequence[_Counted],
+    shifts: Mapping[Cell, int],
+    inferred: Set[Cell],
+    gaps: Sequence[PricingGap],
+) -> Evidence:
+    own_list = other_list = inferred_tokens = cutoff_shift = 0
+    # own - proxy tokens at the standard price, by cell of rule 4.2: a tier that the proxy did not know is no loss.
+    over_tiers: dict[Cell, int] = defaultdict(int)
+    for cell, price, proxy, own, other in counted:
+        own_list += own * price.pico
+        other_list += other * price.pico
+        if own != proxy:
+            over_tiers[cell._replace(tier="")] += (own - proxy) * price.standard_pico
+        if cell in inferred:
+            inferred_tokens += own + other
+        if cell in shifts:
+            cutoff_shift += abs(shifts[cell]) * price.standard_pico
     unpriced = [gap for gap in gaps if gap.cause is PricingCause.UNPRICED]
-    shifted = [
-        abs(cell.cutoff_shift_tokens) * (cell.standard_usd_per_token or Decimal(0))
-        for cell in cells
-        if cell.cutoff_shift_tokens
-    ]
     return Evidence(
-        own_tokens=sum(cell.own_tokens for cell in cells),
-        proxy_tokens=sum(cell.proxy_tokens for cell in cells),
-        other_tokens=sum(cell.other_tokens for cell in cells),
-        own_list_usd=total(cell.own_tokens * (cell.usd_per_token or Decimal(0)) for cell in cells),
-        other_list_usd=total(cell.unproxied_amount for cell in cells),
-        lost_usd=total(amount for amount in quantity if amount > 0),
-        surplus_usd=total(amount for amount in quantity if amount < 0),
-        cutoff_shift_usd=total(shifted),
-        band_inferred_tokens=sum(cell.own_tokens + cell.other_tokens for cell in cells if cell.band_inferred),
+        own_tokens=sum(each.own for each in counted),
+        proxy_tokens=sum(each.proxy for each in counted),
+        other_tokens=sum(each.other for each in counted),
+        own_list_usd=from_cents(own_list, PICO_PLACES),
+        other_list_usd=from_cents(other_list, PICO_PLACES),
+        lost_usd=from_cents(sum(amount for amount in over_tiers.values() if amount > 0), PICO_PLACES),
+        surplus_usd=from_cents(sum(amount for amount in over_tiers.values() if amount < 0), PICO_PLACES),
+        cutoff_shift_usd=from_cents(cutoff_shift, PICO_PLACES),
+        band_inferred_tokens=inferred_tokens,
         unpriced_calls=sum(gap.calls for gap in unpriced),
-        unpriced_usd=total(gap.amount for gap in unpriced),
+        unpriced_usd=from_cents(sum(pico(gap.amount) for gap in unpriced), PICO_PLACES),
         calls=sum(each.calls for each in legs.logged),
         calls_without_usage=sum(each.calls_without_usage for each in legs.logged),
     )
-
-
-def _quantity_over_tiers(cells: Sequence[CellMatch]) -> list[Decimal]:
-    """own - proxy tokens at the standard price, by cell of rule 4.2: a tier that the proxy did not know is no loss."""
-    found: dict[tuple[object, ...], Decimal] = defaultdict(Decimal)
-    for cell in cells:
-        at = (cell.day, cell.model, cell.token_type, cell.over_tokens, cell.geo, cell.speed)
-        found[at] += cell.quantity_amount
-    return list(found.values())

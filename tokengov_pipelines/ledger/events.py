@@ -3,8 +3,8 @@
 Belongs here: appending, reading and verifying events. Does not belong here: what is worth an event (`book`, `waivers`
 and the callers of `Ledger.record_event`).
 
-The chain shows a changed, inserted or removed event. It cannot show that the newest events were cut off: keep the head
-(`ChainReport.head_sha256`) somewhere else; a pack's manifest is that place once packs have one.
+The chain shows a changed, inserted or removed event. It cannot show that the newest events were cut off: the head is
+kept somewhere else, in the manifest of every pack (`ChainHead`), and `holds_head` asks whether the chain still has it.
 """
 
 import datetime as dt
@@ -38,6 +38,14 @@ class Event:
 
 
 @dataclass(frozen=True)
+class ChainHead:
+    """The newest link; (0, 64 zeros) while there is none. A manifest holds it: what it names cannot get lost."""
+
+    seq: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ChainReport:
     """What verifying found: all `events` links in order, or the first broken one and in what way."""
 
@@ -60,8 +68,8 @@ def append_event(
         message = f"an event needs an actor and a kind, got actor {actor!r} and kind {kind!r}."
         raise ValueError(message)
     lock_globally(connection, _CHAIN_LOCK)
-    last = connection.execute(select(events.c.seq, events.c.sha256).order_by(events.c.seq.desc()).limit(1)).first()
-    seq, prev_sha256 = (last.seq + 1, last.sha256) if last else (1, GENESIS_SHA256)
+    head = chain_head(connection)
+    seq, prev_sha256 = head.seq + 1, head.sha256
     sha256 = _link_sha256(seq, at, actor, kind, month, payload, prev_sha256)
     event = Event(seq, at.astimezone(dt.UTC), actor, kind, month, payload, prev_sha256, sha256)
     connection.execute(
@@ -70,6 +78,19 @@ def append_event(
         )
     )
     return event
+
+
+def chain_head(connection: Connection) -> ChainHead:
+    """The newest link as the caller's transaction sees it."""
+    last = connection.execute(select(events.c.seq, events.c.sha256).order_by(events.c.seq.desc()).limit(1)).first()
+    return ChainHead(last.seq, last.sha256) if last else ChainHead(0, GENESIS_SHA256)
+
+
+def holds_head(connection: Connection, head: ChainHead) -> bool:
+    """Whether the chain still has the link that a manifest names."""
+    if head.seq == 0:
+        return head.sha256 == GENESIS_SHA256
+    return connection.execute(select(events.c.sha256).where(events.c.seq == head.seq)).scalar() == head.sha256
 
 
 def read_events(connection: Connection, month: str | None = None, kind: str | None = None) -> list[Event]:

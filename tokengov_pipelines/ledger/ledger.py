@@ -15,12 +15,26 @@ from tokengov_pipelines.domain.chargeback import Posting
 from tokengov_pipelines.domain.close import Waiver, WaiverSubject
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.ledger import schema
+from tokengov_pipelines.ledger.accruals import AccrualBook
+from tokengov_pipelines.ledger.adjustments import PostedAdjustment, count_adjustments, read_adjustments
 from tokengov_pipelines.ledger.alerts import AlertBook
+from tokengov_pipelines.ledger.approvals import ApprovalBook
 from tokengov_pipelines.ledger.book import BookPage, Writer
 from tokengov_pipelines.ledger.bypass_exceptions import ExceptionRegister
 from tokengov_pipelines.ledger.columns import Json
 from tokengov_pipelines.ledger.connection import open_engine, shown_url, write_transaction
-from tokengov_pipelines.ledger.events import ChainReport, Event, append_event, read_events, verify_events
+from tokengov_pipelines.ledger.disputes import DisputeBook
+from tokengov_pipelines.ledger.events import (
+    ChainHead,
+    ChainReport,
+    Event,
+    append_event,
+    chain_head,
+    holds_head,
+    read_events,
+    verify_events,
+)
+from tokengov_pipelines.ledger.outbox import Outbox
 from tokengov_pipelines.ledger.periods import (
     Period,
     PeriodVersion,
@@ -53,6 +67,10 @@ class Ledger:
     def shown_url(self) -> str:
         """Where the ledger is, without the password."""
         return shown_url(self._engine.url)
+
+    def now(self) -> dt.datetime:
+        """The present moment (UTC) of the ledger's clock, which is what it records."""
+        return self._clock()
 
     def upgrade(self) -> None:
         """Make or upgrade the tables; safe when several processes start at once, nothing to do when they are there."""
@@ -94,6 +112,21 @@ class Ledger:
         """What a closed version published."""
         with self._reading() as connection:
             return read_postings(connection, month, version)
+
+    def adjustments(self, original_month: BillingMonth) -> list[PostedAdjustment]:
+        """What closes have posted for an earlier month so far: what a new correction of it subtracts (Rule 2.5)."""
+        with self._reading() as connection:
+            return read_adjustments(connection, original_month=original_month)
+
+    def adjustments_posted_in(self, month: BillingMonth) -> list[PostedAdjustment]:
+        """The corrections of earlier months that a close of this month posted."""
+        with self._reading() as connection:
+            return read_adjustments(connection, posting_month=month)
+
+    def adjustments_known(self) -> int:
+        """How many adjustments there are; a close that computes its own now names this number when it posts them."""
+        with self._reading() as connection:
+            return count_adjustments(connection)
 
     def waivers(self, month: BillingMonth) -> list[Waiver]:
         """The waivers of a month, revoked ones too."""
@@ -151,11 +184,51 @@ class Ledger:
         with self._reading() as connection:
             return verify_events(connection)
 
+    def chain_head(self) -> ChainHead:
+        """The newest event of the audit trail."""
+        with self._reading() as connection:
+            return chain_head(connection)
+
+    def holds_head(self, head: ChainHead) -> bool:
+        """Whether the audit trail still has the event that a manifest names as its head."""
+        with self._reading() as connection:
+            return holds_head(connection, head)
+
+    @property
+    def approvals(self) -> ApprovalBook:
+        """Who approved which content of a pack, append-only (Rule 11.8)."""
+        self._require_tables()
+        return ApprovalBook(self._engine, self._clock)
+
+    @property
+    def disputes(self) -> DisputeBook:
+        """Disputes about charges and their decisions (Rule 6.8)."""
+        self._require_tables()
+        return DisputeBook(self._engine, self._clock)
+
+    @property
+    def accruals(self) -> AccrualBook:
+        """Accruals that two people approved where an invoice is not there yet, append-only (Rule 2.4)."""
+        self._require_tables()
+        return AccrualBook(self._engine, self._clock)
+
+    @property
+    def deliveries(self) -> Outbox:
+        """The outbox of closed packs: what is owed to whom, what was tried, what arrived."""
+        self._require_tables()
+        return Outbox(self._engine, self._clock)
+
     @property
     def alerts(self) -> AlertBook:
         """The alerts of operation and their outbox: no accounting evidence, so not in the hash chain."""
         self._require_tables()
         return AlertBook(self._engine)
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is owed of closed packs to whom, what was tried and what arrived."""
+        self._require_tables()
+        return Outbox(self._engine, self._clock)
 
     @property
     def items(self) -> ItemBook:

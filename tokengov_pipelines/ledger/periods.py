@@ -1,16 +1,16 @@
 """Periods and their versions as the ledger holds them, and the lock that every writer of a period takes.
 
-Belongs here: reading periods, versions and postings, and locking one period. Does not belong here: changing them, which
-is the guard's (`book`), and what a month is (`domain.period`).
+Belongs here: reading periods, versions and postings, their rows, and locking one period. Does not belong here: when
+they are written, which is the guard's (`book`), and what a month is (`domain.period`).
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Engine, RowMapping, select
+from sqlalchemy import Connection, Engine, RowMapping, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokengov_pipelines.domain.chargeback import Posting
@@ -47,7 +47,11 @@ class Period:
 
 @dataclass(frozen=True)
 class PeriodVersion:
-    """One written version: the draft (0) or a closed one. `pack_path` is relative to the installation's home."""
+    """One written version: the draft (0) or a closed one. `pack_path` is relative to the installation's home.
+
+    `close_content_sha256`: of a draft, the content hash that a close would have: what people approve.
+    `manifest_sha256`: of a closed version, the hash of its manifest.json. None where nobody said.
+    """
 
     month: BillingMonth
     version: int
@@ -59,6 +63,8 @@ class PeriodVersion:
     run_id: str
     preparer: str | None
     approver: str | None
+    close_content_sha256: str | None = None
+    manifest_sha256: str | None = None
 
 
 @contextmanager
@@ -90,13 +96,36 @@ def read_versions(connection: Connection, month: BillingMonth) -> list[PeriodVer
 
 
 def read_postings(connection: Connection, month: BillingMonth, version: int) -> list[Posting]:
-    """What a closed version published, sorted by its key."""
-    keys = (postings.c.provider, postings.c.invoice_id, postings.c.cost_center, postings.c.charge_type)
+    """What a closed version published, sorted by its key; the original month is empty where it is the month itself."""
+    keys = (
+        postings.c.provider,
+        postings.c.invoice_id,
+        postings.c.cost_center,
+        postings.c.charge_type,
+        postings.c.original_month,
+    )
     query = select(*keys, postings.c.amount, postings.c.currency).where(
         postings.c.month == str(month), postings.c.version == version
     )
-    rows = [Posting(**row) for row in connection.execute(query).mappings()]
-    return sorted(rows, key=lambda row: (row.provider, row.invoice_id, row.cost_center, row.charge_type))
+    own = str(month)
+    rows = [
+        Posting(**{**row, "original_month": "" if row["original_month"] == own else row["original_month"]})
+        for row in connection.execute(query).mappings()
+    ]
+    return sorted(
+        rows, key=lambda row: (row.provider, row.invoice_id, row.cost_center, row.charge_type, row.original_month)
+    )
+
+
+def insert_postings(connection: Connection, month: BillingMonth, version: int, lines: Iterable[Posting]) -> int:
+    """Write what a close publishes, inside its transaction; returns how many postings there are."""
+    own = str(month)
+    rows = [
+        {**vars(line), "month": own, "version": version, "original_month": line.original_month or own} for line in lines
+    ]
+    if rows:
+        connection.execute(insert(postings), rows)
+    return len(rows)
 
 
 def period_values(period: Period) -> dict[str, object]:

@@ -3,9 +3,10 @@
 Belongs here: tables, columns and constraints, equal to what the migrations make (a test compares them). Does not
 belong here: reading and writing (`book`, `events`, `ledger`) or a rule of accounting (`domain`).
 
-`events` and `postings` are append-only and a closed row of `period_versions` never changes: triggers made by the first
-migration refuse UPDATE and DELETE even to someone with a database shell. The `alert*` tables are no accounting
-evidence: they are rewritten freely and stand outside the hash chain.
+`events`, `postings`, `adjustments`, `approvals` and `accrual_approvals` are append-only, a closed row of
+`period_versions` never changes, and of a dispute only the decision and then its posting are added: triggers made by the
+migrations refuse everything else even to someone with a database shell. The `alert*` tables are no accounting evidence:
+they are rewritten freely and stand outside the hash chain.
 """
 
 from sqlalchemy import (
@@ -63,6 +64,8 @@ period_versions = Table(
     Column("run_id", Text, nullable=False),
     Column("preparer", Text),
     Column("approver", Text),
+    Column("close_content_sha256", SHA256),
+    Column("manifest_sha256", SHA256),
     CheckConstraint("status in ('draft', 'closed')", name="status"),
     CheckConstraint("(status = 'draft') = (version = 0)", name="drafts_are_version_0"),
     CheckConstraint("preparer <> approver", name="two_people"),
@@ -77,8 +80,95 @@ postings = Table(
     Column("invoice_id", Text, primary_key=True),
     Column("cost_center", Text, primary_key=True),
     Column("charge_type", Text, primary_key=True),
+    Column("original_month", MONTH, primary_key=True),
     Column("amount", ExactDecimal, nullable=False),
     Column("currency", String(3), nullable=False),
+)
+
+adjustments = Table(
+    "adjustments",
+    metadata,
+    Column("posting_month", MONTH, primary_key=True),
+    Column("posting_version", Integer, primary_key=True, autoincrement=False),
+    Column("original_month", MONTH, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("invoice_id", Text, primary_key=True),
+    Column("cost_center", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("approved_by", Text, nullable=False),
+    CheckConstraint("original_month < posting_month", name="of_an_earlier_month"),
+    Index(None, "original_month"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("month", MONTH, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_sha256", SHA256, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("at", UtcInstant, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("exceptions", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("public_key", Text),
+    Column("key_fingerprint", Text),
+    Column("signature", Text),
+    CheckConstraint("role in ('preparer', 'reviewer', 'controller')", name="role"),
+    CheckConstraint("kind in ('signed', 'asserted')", name="kind"),
+    CheckConstraint("(kind = 'signed') = (signature is not null)", name="signed_has_a_signature"),
+    Index(None, "month"),
+)
+
+accrual_approvals = Table(
+    "accrual_approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("month", MONTH, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("method", Text, nullable=False),
+    Column("expected_error", ExactDecimal),
+    Column("requested_by", Text, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("at", UtcInstant, nullable=False),
+    CheckConstraint("requested_by <> approved_by", name="two_people"),
+    Index(None, "month"),
+)
+
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("dispute_id", Text, primary_key=True),
+    Column("month", MONTH, nullable=False),
+    Column("cost_center", Text, nullable=False),
+    Column("lines", CanonicalJson, nullable=False),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("claimed_owner", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("raised_by", Text, nullable=False),
+    Column("raised_at", UtcInstant, nullable=False),
+    Column("decision", String(16)),
+    Column("decision_reason", Text),
+    Column("decided_by", Text),
+    Column("decided_at", UtcInstant),
+    Column("consent_by", Text),
+    Column("consent_kind", String(16)),
+    Column("posting_ref", Text),
+    CheckConstraint("decision in ('accepted', 'rejected', 'withdrawn')", name="decision"),
+    CheckConstraint("consent_kind in ('receiving_owner', 'vp')", name="consent_kind"),
+    CheckConstraint("posting_ref is null or decision = 'accepted'", name="only_accepted_ones_post"),
+    CheckConstraint("claimed_owner <> cost_center", name="two_cost_centers"),
+    Index(None, "month"),
 )
 
 waivers = Table(

@@ -13,7 +13,16 @@ from tokengov_pipelines.pack.writer import Column, Kind, csv_bytes
 
 CHARGEBACK_CSV = "chargeback.csv"
 
-PRIMARY_KEY = ("period", "provider", "invoice_id", "version", "cost_center", "charge_type")
+PRIMARY_KEY = (
+    "period",
+    "provider",
+    "invoice_id",
+    "version",
+    "original_period",
+    "cost_center",
+    "charge_type",
+    "currency",
+)
 
 _KINDS = {
     "version": (Kind.INTEGER, None),
@@ -33,9 +42,15 @@ COLUMNS = tuple(Column(field.name, *_KINDS.get(field.name, (Kind.TEXT, None))) f
 
 def chargeback_csv(lines: Iterable[ChargebackLine]) -> bytes:
     """The file's bytes; without lines it is the header alone."""
-    return csv_bytes(COLUMNS, [[_value(line, column) for column in COLUMNS] for line in lines], PRIMARY_KEY)
+    return csv_bytes(COLUMNS, [chargeback_cells(line) for line in lines], PRIMARY_KEY)
 
 
-def _value(line: ChargebackLine, column: Column) -> object:
-    value = getattr(line, column.name)
-    return str(value) if isinstance(value, BillingMonth) else value
+def chargeback_cells(line: ChargebackLine, *, is_detail: bool = False) -> list[object]:
+    """A line's cells in column order; in the drill table the words of its key are never null, so that it sorts."""
+    cells: list[object] = []
+    for column in COLUMNS:
+        value = getattr(line, column.name)
+        if is_detail and value is None and column.name in {"team_id", "model", "use_case"}:
+            value = ""
+        cells.append(str(value) if isinstance(value, BillingMonth) else value)
+    return cells

@@ -7,7 +7,7 @@ Belongs here: writing, comparing and swapping a pack's folder. Does not belong h
 import ctypes
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +25,16 @@ class Placed(Enum):
     REPLACED = "replaced"
 
 
-def place_folder(target: Path, files: Mapping[str, bytes], on_step: Callable[[str], None]) -> Placed:
+def place_folder(
+    target: Path,
+    files: Mapping[str, bytes],
+    on_step: Callable[[str], None],
+    *,
+    ignoring: Collection[str] = (),
+) -> Placed:
     """Make `target` hold exactly `files`: written beside it, synced to disk, then moved into place in one step.
+
+    A folder that differs in no file but those of `ignoring` stays as it is: they say when, and not what.
 
     The caller holds the period's lock, so the names beside the target are its own; what a killed run left there is
     removed first. `on_step` is called at each boundary where a kill leaves another state behind.
@@ -35,7 +43,7 @@ def place_folder(target: Path, files: Mapping[str, bytes], on_step: Callable[[st
     for left_over in (partial, aside):
         if left_over.exists():
             shutil.rmtree(left_over)
-    if target.exists() and _read(target) == dict(files):
+    if target.exists() and _same(read_folder_files(target), files, ignoring):
         return Placed.UNCHANGED
     _write(partial, files)
     on_step("written")
@@ -100,7 +108,13 @@ def _inside(name: str) -> PurePosixPath:
     return path
 
 
-def _read(folder: Path) -> dict[str, bytes]:
+def _same(there: Mapping[str, bytes], wanted: Mapping[str, bytes], ignoring: Collection[str]) -> bool:
+    one, other = ({name: files[name] for name in files if name not in ignoring} for files in (there, wanted))
+    return one == other and there.keys() == wanted.keys()
+
+
+def read_folder_files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by its path in it."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokengov_pipelines.domain.chargeback import InvoiceHeader
 from tokengov_pipelines.domain.match_result import Component
-from tokengov_pipelines.domain.money import exact_sum
+from tokengov_pipelines.domain.money import exact_product, exact_sum, quantize_internal
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.pack.recon_items_csv import RECON_ITEMS_CSV
 from tokengov_pipelines.pack.reconciliation_csv import RECONCILIATION_CSV
@@ -33,6 +33,11 @@ class ReconciliationTotals:
     ties: list[dict[str, str]]
     aging: list[dict[str, Any]]
     not_reconciled: list[dict[str, str]]
+
+
+def is_of_reconciliation(name: str) -> bool:
+    """Whether a file of the pack is one of the reconciliation's: the statement, the two lists, a picture."""
+    return name in {RECONCILIATION_CSV, RECON_ITEMS_CSV, UNPROXIED_CSV} or name.endswith(".svg")
 
 
 def reconciliation_totals(
@@ -93,7 +98,10 @@ def _invoice_ties(statement: Sequence[Row], due: Mapping[tuple[str, str], Invoic
         printed = [Decimal(row["amount_exact"]) for row in rows if row["component"] == INVOICE]
         if invoice and printed:
             tie = {"tie": "W12 = invoice", **labels, "currency": invoice.currency}
-            ties.append(_tied(tie, "W12", printed[0], "invoice", invoice.total))
+            if invoice.fx_rate != 1:
+                tie |= {"fx_rate": f"{invoice.fx_rate:f}", "printed": f"{invoice.total:f}"}
+            booked = quantize_internal(exact_product(invoice.total, invoice.fx_rate))
+            ties.append(_tied(tie, "W12", printed[0], "invoice", booked if invoice.fx_rate != 1 else invoice.total))
     return ties
 
 

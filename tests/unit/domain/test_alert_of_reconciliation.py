@@ -43,7 +43,7 @@ from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
 from tokengov_pipelines.domain.pricing import PriceStatus
 from tokengov_pipelines.domain.reconciliation import Reconciliation, ReconciliationStatus
 from tokengov_pipelines.domain.reconciliation_alerts import alert_key, reconciliation_conditions
-from tokengov_pipelines.settings import AlertPolicy
+from tokengov_pipelines.policy import AlertPolicy
 
 OCTOBER = BillingMonth(2026, 10)
 TODAY = dt.date(2026, 11, 2)

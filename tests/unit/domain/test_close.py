@@ -6,26 +6,14 @@ from decimal import Decimal
 
 import pytest
 
+from tests.charges import CENTERS, POLICY, SUSPENSE, basis, billed, header
 from tests.reconciliations import reconciled
-from tokengov_pipelines.domain.attribution import Rung
-from tokengov_pipelines.domain.chargeback import (
-    ChargebackPolicy,
-    ChargebackProblem,
-    CostCenter,
-    InvoiceHeader,
-    LoggedSpend,
-    charge_month,
-)
-from tokengov_pipelines.domain.close import (
-    CloseFacts,
-    InvoiceFacts,
-    Waiver,
-    WaiverSubject,
-    close_blockers,
-    invoice_facts,
-)
+from tokengov_pipelines.domain.charge_problems import ChargebackProblem
+from tokengov_pipelines.domain.chargeback import PriorPeriodCharge, charge_month
+from tokengov_pipelines.domain.close import Waiver, WaiverSubject, close_blockers
+from tokengov_pipelines.domain.close_facts import CloseFacts, InvoiceFacts, invoice_facts
 from tokengov_pipelines.domain.match_result import ErrorCode, MatchError
-from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
+from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.price_review import UnapprovedBook
 from tokengov_pipelines.domain.reconciliation import ReconciliationStatus
 
@@ -234,19 +222,13 @@ def test_every_reason_is_told_at_once():
 
 
 def test_the_facts_of_an_invoice_are_read_off_its_lines():
-    period = InvoicePeriod(dt.date(2026, 9, 1), dt.date(2026, 10, 1))
-    invoice = InvoiceHeader("anthropic", "INV-19", Decimal("106.00"), "USD", period)
-    spend = [
-        LoggedSpend("anthropic", "CC-100", Rung.TEAM_METADATA, Decimal(70)),
-        LoggedSpend("anthropic", "CC-900", Rung.SUSPENSE, Decimal(30)),
-    ]
-    centers = {code: CostCenter(code, code, "ACME-US") for code in ("CC-100", "CC-900", "CC-990")}
-    policy = ChargebackPolicy("CC-900", "CC-990", "showback", "USD", "0" * 64)
-    lines, _ = charge_month(SEPTEMBER, [invoice], spend, centers, policy, 0)
+    invoice = billed(header("106.00", SEPTEMBER), basis({"CC-100": "70", SUSPENSE: "30"}), central="6.00")
+    late = PriorPeriodCharge(BillingMonth(2026, 8), "anthropic", "INV-19", SUSPENSE, Decimal("9.00"), "USD", "late")
+    lines = charge_month(SEPTEMBER, [invoice], CENTERS, POLICY, 0, [late])
     found = reconciled(
         "anthropic", "INV-19", SEPTEMBER, "100", proxy_pricing="3", volume="2", mix="-5", unexplained="6"
     )
-    assert invoice_facts(invoice, lines, "CC-900", found) == InvoiceFacts(
+    assert invoice_facts(invoice, lines, SUSPENSE, found) == InvoiceFacts(
         provider="anthropic",
         invoice_id="INV-19",
         currency="USD",
@@ -260,6 +242,35 @@ def test_the_facts_of_an_invoice_are_read_off_its_lines():
         true_up=Decimal(0),
         direct_logged=Decimal(100),
     )
+
+
+def test_the_total_is_the_months_part_and_without_recoverable_tax():
+    """Rules 1.7 and 6.1b: 120.00 payable, 20.00 of it recoverable, 60.00 of the rest in this month."""
+    invoice = billed(header("120.00", SEPTEMBER, recoverable_tax=Decimal("20.00")), basis({"CC-100": "60"}))
+    part = replace(invoice, pools={pool: amount * Decimal("0.6") for pool, amount in invoice.pools.items()})
+    lines = charge_month(SEPTEMBER, [part], CENTERS, POLICY, 0)
+    facts = invoice_facts(part, lines, SUSPENSE, reconciled("anthropic", "INV-19", SEPTEMBER, "100"))
+    assert (facts.total, facts.charged, facts.suspense) == (Decimal("60.000"), Decimal("60.000"), Decimal(0))
+
+
+def test_an_accrual_has_no_invoice_to_match_and_two_people_approved_it():
+    accrual = billed(header("40.00", SEPTEMBER, invoice_id="ACCRUAL-ANTHROPIC-2026-09"), basis({"CC-100": "40"}))
+    lines = charge_month(SEPTEMBER, [accrual], CENTERS, POLICY, 0)
+    whole = reconciled("anthropic", "x", SEPTEMBER, "40")
+    without = replace(
+        whole,
+        invoice_id=None,
+        states=dict(list(whole.states.items())[:9]),
+        components=dict(list(whole.components.items())[:8]),
+        status=ReconciliationStatus.MISSING_INVOICE,
+    )
+    facts = invoice_facts(accrual, lines, SUSPENSE, without)
+    assert (facts.status, facts.total, facts.unexplained) == (
+        ReconciliationStatus.MATCHED,
+        Decimal("40.00"),
+        Decimal(0),
+    )
+    assert codes(replace(CLEAN, logged={"anthropic": Decimal(40)}, invoices=[facts])) == []
 
 
 @pytest.mark.parametrize(
@@ -307,3 +318,41 @@ def test_a_missing_extract_that_is_listed_by_day_is_said_once():
 def test_a_price_book_that_nobody_approved_holds_the_month():
     facts = replace(CLEAN, unapproved_prices=UnapprovedBook("the price book 1a2b is not approved", "approve it"))
     assert [str(each) for each in close_blockers(facts, [])] == ["the price book 1a2b is not approved. Fix: approve it"]
+
+
+def test_credits_bought_ahead_need_the_statement_of_the_month():
+    facts = replace(CLEAN, logged={**CLEAN.logged, "openai": Decimal(7)}, prepaid=frozenset({"openai"}))
+    (blocker,) = close_blockers(facts, [])
+    assert (blocker.code, blocker.fix) == (
+        "missing_invoice",
+        "add 2026-09 to directory/prepaid_statements.csv from the provider's console",
+    )
+
+
+def test_a_journal_that_does_not_balance_holds_the_month_and_no_waiver_lifts_it():
+    words = ("debits are 5.00 and credits 4.99. Fix: make it again", "acme-prod has no account")
+    facts = replace(CLEAN, journal_problems=words)
+    blockers = close_blockers(facts, [waiver(subject) for subject in WaiverSubject])
+    assert [each.code for each in blockers] == ["journal_not_balanced", "journal_not_balanced"]
+    assert [str(each) for each in blockers] == [
+        "debits are 5.00 and credits 4.99. Fix: make it again",
+        "acme-prod has no account. Fix: report it, this is a defect of the product",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gross", "approver", "held"),
+    [
+        ("5000.00", "Bob", False),  # the limit itself still posts
+        ("5000.01", "Bob", True),
+        ("5000.01", " GRACE@acme.example ", False),
+        ("5000.01", "Grace", False),
+    ],
+)
+def test_large_corrections_of_closed_months_need_a_controller(gross, approver, held):
+    """Rule 2.5: above the materiality, gross, a controller approves before posting."""
+    facts = replace(CLEAN, corrections_gross=Decimal(gross), approver=approver)
+    blockers = close_blockers(facts, [waiver(subject) for subject in WaiverSubject])
+    assert [each.code for each in blockers] == (["corrections_need_controller"] if held else [])
+    if held:
+        assert "corrects closed months by 5000.01, more than 5000.00, and Bob who approves it" in blockers[0].what

@@ -169,6 +169,16 @@ class TestCells:
         assert records[1]["successor"] is None
 
 
+def test_accounts_as_an_earlier_release_wrote_them_are_sound():
+    header = "legal_entity,provider,expense_account,clearing_account,valid_from,valid_to\n"
+    table = TABLES["gl_accounts"]
+    parsed = read_csv((header + "Acme Inc,openai,006420,2150,2026-01-01,\n").encode(), table.file)
+    assert [*parsed.problems, *check_header(table, parsed.header)] == []
+    (record,), problems = read_rows(table, parsed.rows)
+    assert problems == []
+    assert (record["expense_account"], record["prepaid_account"], record["input_tax_account"]) == ("006420", None, None)
+
+
 class TestOneAnswerADay:
     def test_overlap_of_a_cost_center(self):
         assert errors(cost_centers=CENTERS + "CC-100,Again,Acme Inc,2026-05-01,,\n") == [
@@ -188,8 +198,12 @@ class TestOneAnswerADay:
             ("users", "x@a.example,u1,,t-pay,2026-01-01,\ny@a.example,x@a.example,,t-pay,2026-02-01,\n"),
             ("service_accounts", "h,N,CC-100,,2026-01-01,\nh,M,CC-100,,2026-02-01,\n"),
             ("provider_keys", "openai,a,,k,proxy,,2026-01-01,\nopenai,a,w,k,other,,2026-02-01,\n"),
-            ("gl_accounts", "Acme Inc,openai,6420,2150,2026-01-01,\nAcme Inc,openai,6421,2150,2026-02-01,\n"),
+            (
+                "gl_accounts",
+                "Acme Inc,openai,6420,2150,,,,,,2026-01-01,\nAcme Inc,openai,6421,2150,1400,,,,,2026-02-01,\n",
+            ),
             ("people", "x@a.example,X,viewer,,2026-01-01,\nx@a.example,X,admin,,2026-02-01,\n"),
+            ("seat_assignments", "openai,seat-1,CC-100,2026-01-01,\nopenai,seat-1,,2026-02-01,\n"),
         ],
     )
     def test_overlap_in_every_table(self, table, rows):

@@ -1,49 +1,43 @@
 """Cost per merged pull request: the worked examples of rule 9.1, and the ties to the charges."""
 
-import datetime as dt
-from dataclasses import replace
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.charges import OCTOBER, SUSPENSE, basis, billed, charged, header
 from tokengov_pipelines.domain.attribution import Rung
-from tokengov_pipelines.domain.chargeback import ChargebackPolicy, CostCenter, InvoiceHeader, LoggedSpend, charge_month
-from tokengov_pipelines.domain.period import BillingMonth, InvoicePeriod
+from tokengov_pipelines.domain.charge_detail import UsedBy, detail_lines
+from tokengov_pipelines.domain.money import exact_sum, from_cents
 from tokengov_pipelines.domain.pull_requests import CountedPullRequests, Excluded, Exclusion
 from tokengov_pipelines.domain.unit_cost import (
+    NOT_IN_NUMERATOR,
     Level,
     Status,
-    TeamSpend,
     charges_by_team,
     cost_per_pr,
     unit_cost_rows,
 )
 
-OCTOBER = BillingMonth(2026, 10)
-PERIOD = InvoicePeriod(dt.date(2026, 10, 1), dt.date(2026, 11, 1))
-CENTERS = {code: CostCenter(code, code, "ACME") for code in ("CC-1", "CC-2", "CC-900", "CC-990")}
-POLICY = ChargebackPolicy("CC-900", "CC-990", "showback", "USD", "0" * 64)
 
-
-def charged(total, logged, provider="anthropic"):
-    spend = [
-        LoggedSpend(provider, code, Rung.SUSPENSE if code == "CC-900" else Rung.TEAM_METADATA, Decimal(amount))
-        for code, amount in logged.items()
-    ]
-    invoice = InvoiceHeader(provider, f"INV-{provider}", Decimal(total), "USD", PERIOD)
-    lines, problems = charge_month(OCTOBER, [invoice], spend, CENTERS, POLICY, 1)
-    assert problems == ()
-    return lines
-
-
-def spend(cost_center, team, logged, provider="anthropic"):
-    return TeamSpend(provider, cost_center, team, Decimal(logged))
+def detail(*invoices):
+    """The drill table of October: of each invoice its total, its other pools, and (cost center, team, logged)."""
+    parts, used = [], defaultdict(list)
+    for provider, total, others, rows in invoices:
+        of = header(total, provider=provider, invoice_id=f"INV-{provider}")
+        codes = sorted({code for code, _, _ in rows})
+        by = {code: exact_sum(Decimal(amount) for each, _, amount in rows if each == code) for code in codes}
+        parts.append(billed(of, basis(by), **others))
+        for code, team, amount in rows:
+            spent = Decimal(amount)
+            used[provider, of.invoice_id, code].append(UsedBy(team, "m", "", Rung.TEAM_METADATA, spent, spent, 1))
+    return detail_lines(charged(*parts), used, {})
 
 
 def counted(by_team, excluded=()):
-    return CountedPullRequests(OCTOBER, by_team, tuple(excluded))
+    return CountedPullRequests(OCTOBER, by_team, tuple(excluded)).counts()
 
 
 def rows(costs, counts, *, is_complete=True, excluded=()):
@@ -132,58 +126,68 @@ def test_a_month_that_github_was_not_read_to_the_end_of_is_provisional():
     assert [row.status for row in found] == [Status.PROVISIONAL, Status.PROVISIONAL, Status.UNATTRIBUTED]
 
 
-def test_charges_go_to_teams_by_logged_spend_and_central_goes_to_nobody():
-    lines = charged("160.00", {"CC-1": "100.00", "CC-2": "50.00", "CC-900": "5.00"})
-    found = charges_by_team(
-        lines,
-        [
-            spend("CC-1", "T1", "33.333333"),
-            spend("CC-1", "T2", "33.333333"),
-            spend("CC-1", None, "33.333334"),
-            spend("CC-2", "T1", "50.00"),
-            spend("CC-900", None, "5.00"),
-        ],
-    )
-    assert {team: str(cost) for team, cost in found.items()} == {"T1": "83.33", "T2": "33.33", None: "38.34"}
-    direct = sum(line.amount for line in lines if line.charge_type == "direct")
-    assert sum(found.values()) == direct == Decimal("155.00")
-    assert next(line for line in lines if line.charge_type == "central").amount == Decimal("5.00")
+def shared(*invoices):
+    return {team: f"{cost:f}" for team, cost in charges_by_team(detail(*invoices)).items()}
+
+
+def test_every_charge_that_follows_use_is_its_teams_and_central_is_nobodys():
+    rows = [
+        ("CC-100", "T1", "33.333333"),
+        ("CC-100", "T2", "33.333333"),
+        ("CC-100", None, "33.333334"),
+        ("CC-200", "T1", "50.00"),
+        (SUSPENSE, None, "5.00"),
+    ]
+    # direct 155.00: 33.33 + 33.33 + 33.34 of CC-100, 50.00 and 5.00; tax 15.50: 3.33 + 3.33 + 3.34, 5.00 and 0.50
+    found = shared(("anthropic", "175.50", {"central": "5.00", "tax": "15.50"}, rows))
+    assert found == {"T1": "91.66", "T2": "36.66", None: "42.18"}
+    assert sum(map(Decimal, found.values())) == Decimal("170.50")
+
+
+def test_seats_and_what_central_bears_stand_in_no_numerator():
+    lines = detail(("anthropic", "100.00", {"central": "5.00", "seat": "30.00"}, [("CC-100", "T1", "65.00")]))
+    assert {line.charge_type for line in lines} == {"direct", "seat", "central"}
+    assert charges_by_team(lines) == {"T1": Decimal("65.00")}
+    assert {"central", "seat"} == NOT_IN_NUMERATOR
+
+
+def test_a_true_up_and_a_credit_are_the_teams_whose_use_they_are_of():
+    """90.00 of 100.00 logged: a true-up of -10.00; and a credit of -9.00."""
+    thirds = [("CC-100", team, "33.333333333") for team in ("T1", "T2", "T3")]
+    assert shared(("anthropic", "81.00", {"credits": "-9.00"}, thirds)) == {"T1": "27.00", "T2": "27.00", "T3": "27.00"}
 
 
 def test_every_provider_is_split_by_its_own_calls():
-    lines = charged("10.00", {"CC-1": "10.00"}) + charged("90.00", {"CC-1": "90.00"}, "openai")
-    found = charges_by_team(lines, [spend("CC-1", "T1", "10.00"), spend("CC-1", "T2", "90.00", "openai")])
-    assert {team: str(cost) for team, cost in found.items()} == {"T1": "10.00", "T2": "90.00"}
+    first = ("anthropic", "10.00", {}, [("CC-100", "T1", "10.00")])
+    assert shared(first, ("openai", "90.00", {}, [("CC-100", "T2", "90.00")])) == {"T1": "10.00", "T2": "90.00"}
 
 
-def test_a_line_without_logged_spend_has_no_team_and_a_credit_mirrors_a_charge():
-    (line, _) = charged("10.00", {"CC-1": "10.00"})
-    assert charges_by_team([line], []) == {None: Decimal("10.00")}
-    assert charges_by_team([line], [spend("CC-1", "T1", "0")]) == {None: Decimal("10.00")}
-    credit = replace(line, charge_type="credit", amount=Decimal("-10.00"), amount_functional=Decimal("-10.00"))
-    thirds = [spend("CC-1", team, "1") for team in ("T1", "T2", "T3")]
-    assert [str(part) for part in charges_by_team([line], thirds).values()] == ["3.34", "3.33", "3.33"]
-    assert [str(part) for part in charges_by_team([credit], thirds).values()] == ["-3.34", "-3.33", "-3.33"]
-    assert set(charges_by_team([line, credit], thirds).values()) == {Decimal(0)}
+def test_a_charge_without_use_behind_it_has_no_team():
+    """Keys outside the proxy: their owner is a cost center, and no team."""
+    by = basis({"CC-100": "10"}, unproxied={"CC-200": "7.5"})
+    lines = charged(billed(header("17.50"), by, unproxied="7.50"))
+    used = {("anthropic", "INV-19", "CC-100"): [UsedBy("T1", "m", "", Rung.TEAM_METADATA, Decimal(10), Decimal(10), 1)]}
+    assert charges_by_team(detail_lines(lines, used, {})) == {"T1": Decimal("10.00"), None: Decimal("7.50")}
 
 
-AMOUNTS = st.integers(0, 10**14).map(lambda units: Decimal(units).scaleb(-9))
+def test_an_invoice_in_euros_counts_in_the_books_currency():
+    """10.00 x 1.0837 = 10.837 -> 10.84."""
+    lines = charged(billed(header("10.00", currency="EUR"), basis({"CC-100": "10"}), fx_rate="1.0837"))
+    assert charges_by_team(lines) == {None: Decimal("10.84")}
 
 
-@given(
-    st.dictionaries(
-        st.tuples(st.sampled_from(["CC-1", "CC-2", "CC-900"]), st.sampled_from(["T1", "T2", None])), AMOUNTS
-    )
-)
-def test_the_teams_always_add_up_to_the_charges_to_the_cent(logged):
-    by_center: dict[str, Decimal] = {}
-    for (code, _), amount in logged.items():
-        by_center[code] = by_center.get(code, Decimal(0)) + amount
-    lines = charged("1000000.00", {code: str(amount) for code, amount in by_center.items()})
-    costs = charges_by_team(lines, [spend(code, team, amount) for (code, team), amount in logged.items()])
-    direct = sum((line.amount for line in lines if line.charge_type == "direct"), Decimal(0))
-    assert sum(costs.values(), Decimal(0)) == direct
+amounts = st.integers(0, 10**14).map(lambda units: from_cents(units, 9))
+keys = st.tuples(st.sampled_from(["CC-100", "CC-200", SUSPENSE]), st.sampled_from(["T1", "T2", None]))
+
+
+@given(st.dictionaries(keys, amounts), st.integers(-(10**6), 10**6).map(from_cents))
+def test_the_teams_always_add_up_to_the_charges_to_the_cent(logged, tax):
+    rows = [(code, team, amount) for (code, team), amount in logged.items()]
+    lines = detail(("anthropic", "1000000.00", {"tax": tax, "central": "12.34"}, rows))
+    costs = charges_by_team(lines)
+    charges = exact_sum(line.amount for line in lines if line.charge_type != "central")
+    assert exact_sum(costs.values()) == charges == Decimal("999987.66")
     found = unit_cost_rows(costs, counted({"T1": 3, None: 2}), {}, is_complete=True)
     assert found[0].level is Level.ORG
-    assert found[0].cost == direct == sum((row.cost for row in found[1:]), Decimal(0))
+    assert found[0].cost == charges == exact_sum(row.cost for row in found[1:])
     assert found[0].merged_prs == sum(row.merged_prs for row in found[1:])

@@ -17,7 +17,15 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from tests.conftest import REPOSITORY
 from tokengov_pipelines.build import build_defs
-from tokengov_pipelines.jobs import CLOSE_MONTH, LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH
+from tokengov_pipelines.jobs import (
+    CLOSE_MONTH,
+    DELIVER_PACKS,
+    LOAD_DAYS,
+    LOAD_PROVIDERS,
+    LOAD_PULL_REQUESTS,
+    PREPARE_MONTH,
+    PUBLISH_MONTH,
+)
 from tokengov_pipelines.settings import Installation, Settings
 
 
@@ -40,11 +48,14 @@ def test_the_graph_is_as_agreed(definitions: dg.Definitions, snapshot: SnapshotA
             "checks": sorted(check.name for check in node.check_keys),
             "described": bool(node.description),
         }
+    names = (
+        LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH, CLOSE_MONTH, PUBLISH_MONTH, DELIVER_PACKS
+    )  # fmt: skip
     jobs = {
         name: sorted(
             key.to_user_string() for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys
         )
-        for name in (LOAD_DAYS, LOAD_PROVIDERS, LOAD_PULL_REQUESTS, PREPARE_MONTH, CLOSE_MONTH)
+        for name in names
     }
     assert {"assets": assets, "jobs": jobs} == snapshot.use_extension(JSONSnapshotExtension)
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tokengov_pipelines.domain.period import BillingMonth
-from tokengov_pipelines.ledger.events import GENESIS_SHA256
+from tokengov_pipelines.ledger.events import GENESIS_SHA256, ChainHead
 from tokengov_pipelines.ledger.ledger import Ledger
 
 AUGUST = BillingMonth(2026, 8)
@@ -43,6 +43,26 @@ def test_events_follow_one_another(told):
     assert events[0].payload == {"n": 1, "reason": "Grüße ☃"}
     report = told.verify_chain()
     assert (report.intact, report.events, report.head_sha256) == (True, 5, events[-1].sha256)
+
+
+def test_the_head_is_the_newest_event_also_inside_a_page(ledger):
+    assert ledger.chain_head() == ChainHead(0, GENESIS_SHA256)
+    assert ledger.holds_head(ledger.chain_head())
+    with ledger.closed_book(AUGUST, "pack", "Ada", "run-1") as page:
+        page.record_event("note", {"n": 1})
+        head = page.chain_head()
+    assert (head.seq, head.sha256) == (1, ledger.events()[0].sha256)
+    ledger.record_event("note", "Ada", {"n": 2})
+    assert ledger.chain_head().seq == 2
+    assert ledger.holds_head(head)
+
+
+def test_a_chain_whose_newest_events_were_cut_off_lacks_the_head_of_a_manifest(url, told):
+    head = told.chain_head()
+    tampered(url, "DELETE FROM events WHERE seq > 3")
+    assert told.verify_chain().intact
+    assert not told.holds_head(head)
+    assert not told.holds_head(ChainHead(0, "ab" * 32))
 
 
 def test_events_are_found_by_month_and_kind(told):

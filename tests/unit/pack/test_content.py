@@ -1,122 +1,123 @@
-"""chargeback.csv and control_totals.json as finance gets them, and the ties that have to hold."""
+"""The files of a pack, put together from a month's rows: which there are, what is refused (Rules 6.9, 11.1, 11.2)."""
 
 import csv
 import io
-import json
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 
-from tokengov_pipelines.domain.chargeback import ChargebackProblem, InvoiceHeader, LoggedSpend, Rung, charge_month
-from tokengov_pipelines.pack.content import assemble_pack
+from tests.charges import CENTERS, POLICY, basis, billed, header
+from tests.unit.pack.closing_run import AUGUST, INVOICES, SEPTEMBER, gathered, parts_of
+from tokengov_pipelines.domain.chargeback import CostCenter, InvoiceHeader, charge_month
+from tokengov_pipelines.pack.content import PackParts, assemble_pack, content_of_close
 from tokengov_pipelines.pack.writer import PackError
 
-PROBLEM = ChargebackProblem("missing_invoice", "openai", "openai has no invoice", "tokengov invoice new openai 2026-08")
+
+@pytest.fixture(scope="module")
+def month():
+    """One invoice with names that a table has to neutralise; its lines and itself."""
+    centers = CENTERS | {"CC-100": CostCenter("CC-100", "@Platform core", "ACME-US")}
+    invoice = billed(
+        header("12.30", AUGUST, invoice_id="=INV"),
+        basis({"CC-100": "12.345678901234"}),
+        tokens={"CC-100": 42},
+        central="-0.05",
+    )
+    return charge_month(AUGUST, [invoice], centers, POLICY, 1), invoice
 
 
-@pytest.fixture
-def month(closing_run):
-    return closing_run.MONTH
+def parts(lines, *invoices, **more):
+    return PackParts(lines=lines, problems=[], invoices=[each.header for each in invoices], sources=[], **more)
 
 
-@pytest.fixture
-def invoice(closing_run, month):
-    period = closing_run.InvoicePeriod(month.first_day, month.next().first_day)
-    return InvoiceHeader("anthropic", "=INV", Decimal("12.30"), "USD", period)
+def rows_of(content):
+    return list(csv.reader(io.StringIO(content.decode(), newline="")))
 
 
-@pytest.fixture
-def lines(closing_run, month, invoice):
-    spend = [LoggedSpend("anthropic", "CC-100", Rung.TEAM_METADATA, Decimal("12.345678901234"), 42)]
-    centers = closing_run.CENTERS | {"CC-100": closing_run.CostCenter("CC-100", "@Platform core", "ACME-US")}
-    return charge_month(month, [invoice], spend, centers, closing_run.POLICY, 1)[0]
-
-
-def assemble(month, lines, invoice, problems=()):
-    return assemble_pack(month, 1, lines=lines, problems=problems, invoices=[invoice], sources=[])
-
-
-def test_chargeback_csv_is_the_finance_grain_of_the_rule_book(month, lines, invoice):
-    rows = list(csv.reader(io.StringIO(assemble(month, lines, invoice).files["chargeback.csv"].decode(), newline="")))
+def test_chargeback_csv_is_the_finance_grain_of_the_rule_book(month):
+    lines, invoice = month
+    rows = rows_of(assemble_pack(AUGUST, 1, parts(lines, invoice)).files["chargeback.csv"])
     months, invoiced, policy = "2026-08,2026-08,2026-08", "anthropic,'=INV,1,showback,ACME-US", "0" * 64
     assert rows[1:] == [
         f"{months},{invoiced},CC-100,'@Platform core,,,direct,,,42,12.345678901234,12.35,USD,1,12.35,largest_remainder,"
         f"12.345678901234,12.345678901234,team_metadata,12.35,{policy}".split(","),
-        f"{months},{invoiced},CC-990,Cc-990,,,central,,,,,-0.05,USD,1,-0.05,"
-        f"invoice less logged spend (its causes: reconciliation.csv),,,,-0.05,{policy}".split(","),
+        f"{months},{invoiced},CC-990-CENTRAL,Name of CC-990-CENTRAL,,,central,,,,,-0.05,USD,1,-0.05,central,"
+        f",,,-0.05,{policy}".split(","),
     ]
 
 
-def test_control_totals_are_read_back_from_the_bytes(closing_run, month):
-    content, _ = closing_run.gathered(1, "1.50")
-    totals = json.loads(content.files["control_totals.json"])
-    assert totals == content.totals
-    assert totals["sources"] == [
-        {
-            "source": "raw/litellm_spend_logs",
-            "rows": 9,
-            "sum": "100",
-            "currency": "USD",
-            "min_date": "2026-08-01",
-            "max_date": "2026-08-31",
-        }
-    ]
-    (file,) = totals["files"]
-    assert (file["file"], file["rows"], file["sums"]) == ("chargeback.csv", 3, {"USD": "101.50"})
-    assert totals["ties"] == [
-        {
-            "tie": "invoice = sum of its lines",
-            "provider": "anthropic",
-            "invoice_id": "INV-08",
-            "currency": "USD",
-            "invoice": "101.50",
-            "chargeback": "101.50",
-        },
-        {
-            "tie": "all charged invoices = chargeback.csv",
-            "currency": "USD",
-            "invoice": "101.50",
-            "chargeback": "101.50",
-        },
-    ]
-    assert totals["not_charged"] == []
-
-
-def test_ties_hold_under_names_that_had_to_be_neutralised(month, lines, invoice):
-    assert assemble(month, lines, invoice).totals["ties"][0]["invoice_id"] == "=INV"
-
-
-def test_what_could_not_be_charged_is_listed(month, lines, invoice):
-    totals = assemble(month, lines, invoice, [PROBLEM]).totals
-    assert totals["not_charged"] == [
-        {
-            "provider": "openai",
-            "code": "missing_invoice",
-            "what": "openai has no invoice",
-            "fix": "tokengov invoice new openai 2026-08",
-        }
+def test_the_drill_table_has_the_same_columns_and_adds_up():
+    files = gathered(1)[0].files
+    finance, detail = rows_of(files["chargeback.csv"]), rows_of(files["chargeback_detail.csv"])
+    assert finance[0] == detail[0]
+    shown = [dict(zip(detail[0], row, strict=True)) for row in detail[1:]]
+    names = ("cost_center", "team_id", "team_alias", "model", "use_case", "charge_type", "amount")
+    assert [tuple(row[name] for name in names) for row in shown] == [
+        ("CC-100", "t-1", "Payments", "opus", "refactor", "direct", "50.00"),
+        ("CC-100", "t-2", "", "haiku", "", "direct", "16.67"),
+        ("CC-200", "", "", "opus", "", "direct", "33.33"),
+        ("CC-990-CENTRAL", "", "", "", "", "central", "0.00"),
     ]
 
 
-@pytest.mark.parametrize("off", ["0.01", "-0.001"])
-def test_a_pack_that_does_not_tie_is_not_made(month, lines, invoice, off):
-    wrong = [replace(lines[0], amount=lines[0].amount + Decimal(off)), *lines[1:]]
-    with pytest.raises(PackError, match="do not tie, nothing was written"):
-        assemble(month, wrong, invoice)
+def test_a_part_that_is_not_there_has_no_file(month):
+    lines, invoice = month
+    plain = assemble_pack(AUGUST, 1, parts(lines, invoice))
+    shown = ["chargeback.csv", "control_totals.json", "pack.xlsx", "summary.html", "summary.pdf"]
+    assert sorted(plain.files) == shown
+    with_empty = assemble_pack(AUGUST, 1, parts(lines, invoice, corrections=[], detail=lines))
+    assert sorted({*with_empty.files} - set(shown)) == ["adjustments.csv", "chargeback_detail.csv"]
+    assert with_empty.files["adjustments.csv"].count(b"\n") == 1
 
 
-def test_lines_of_an_invoice_that_is_not_there_do_not_tie(month, lines, invoice):
-    with pytest.raises(PackError, match="do not tie"):
-        assemble_pack(month, 1, lines=lines, problems=[], invoices=[], sources=[])
+def test_inputs_stand_in_the_pack_as_they_are():
+    content = gathered(1)[0]
+    assert content.files["inputs/policy.yaml"] == b"money: {}\n"
+    assert content.content_sha256 != replace(content, files={**content.files, "inputs/policy.yaml": b""}).content_sha256
 
 
-def test_lines_of_another_version_are_refused(month, lines, invoice):
+def test_what_is_shown_prints_the_hash_of_the_content_and_is_no_part_of_it():
+    content = gathered(1)[0]
+    assert content.content_sha256 in content.files["summary.html"].decode()
+    data = {name: each for name, each in content.files.items() if not name.endswith((".xlsx", ".html", ".pdf"))}
+    assert replace(content, files=data).content_sha256 == content.content_sha256
+
+
+def test_equal_months_are_equal_packs_and_what_people_approve_is_known_before(month):
+    lines, invoice = month
+    given = parts_of(AUGUST, lines, [invoice])
+    backwards = replace(given, lines=list(reversed(lines)), detail=list(reversed(given.detail)))
+    one, other = (assemble_pack(AUGUST, 1, each) for each in (given, backwards))
+    assert dict(one.files) == dict(other.files)
+    assert content_of_close(AUGUST, 1, given) == one.content_sha256
+
+
+def test_what_the_lines_post_is_told_with_the_pack():
+    content = gathered(1)[0]
+    posted = [(each.cost_center, each.charge_type, str(each.amount), each.original_month) for each in content.postings]
+    assert posted == [
+        ("CC-100", "direct", "66.67", ""),
+        ("CC-200", "direct", "33.33", ""),
+        ("CC-990-CENTRAL", "central", "0.00", ""),
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"version": 2}, {"posting_period": SEPTEMBER}])
+def test_lines_of_another_version_or_month_are_refused(month, changes):
+    lines, invoice = month
     with pytest.raises(PackError, match="another month or version"):
-        assemble(month, [replace(lines[0], version=2), *lines[1:]], invoice)
+        assemble_pack(AUGUST, 1, parts([replace(lines[0], **changes), *lines[1:]], invoice))
 
 
-def test_a_month_without_invoices_is_a_header(month):
-    content = assemble_pack(month, 0, lines=[], problems=[], invoices=[], sources=[])
+def test_a_month_without_invoices_is_a_header():
+    content = assemble_pack(AUGUST, 0, parts([]))
     assert content.files["chargeback.csv"].count(b"\n") == 1
     assert content.postings == ()
+
+
+def test_an_invoice_of_other_months_is_left_alone(month):
+    lines, invoice = month
+    later = InvoiceHeader("anthropic", INVOICES[SEPTEMBER], invoice.header.total, "USD", header("1", SEPTEMBER).period)
+    given = replace(parts(lines, invoice), invoices=[invoice.header, later])
+    ties = assemble_pack(AUGUST, 1, given).totals["ties"]
+    assert [tie.get("invoice_id") for tie in ties] == ["=INV", None]

@@ -15,7 +15,7 @@ OCTOBER = BillingMonth(2026, 10)
 
 
 def rows(costs, counts, names):
-    counted = CountedPullRequests(OCTOBER, counts)
+    counted = CountedPullRequests(OCTOBER, counts).counts()
     return unit_cost_rows({team: Decimal(cost) for team, cost in costs.items()}, counted, names, is_complete=True)
 
 

@@ -28,6 +28,18 @@ def test_a_new_folder_a_changed_one_and_the_same_one(tmp_path):
     assert steps == ["written", "placed", "written", "placed"]
 
 
+def test_files_that_only_say_when_do_not_make_a_folder_another(tmp_path):
+    target = tmp_path / "v0"
+    place_folder(target, {**FILES, "manifest.json": b"1"}, lambda _: None)
+    later = {**FILES, "manifest.json": b"2"}
+    assert place_folder(target, later, lambda _: None, ignoring={"manifest.json"}) is Placed.UNCHANGED
+    assert content(target)["manifest.json"] == b"1"
+    assert place_folder(target, FILES, lambda _: None, ignoring={"manifest.json"}) is Placed.REPLACED  # it is gone
+    assert place_folder(target, later, lambda _: None, ignoring={"manifest.json"}) is Placed.REPLACED  # it is new
+    assert place_folder(target, {**later, "chargeback.csv": b""}, lambda _: None) is Placed.REPLACED
+    assert content(target)["manifest.json"] == b"2"
+
+
 def test_what_killed_runs_left_beside_the_target_is_removed(tmp_path):
     target = tmp_path / "v0"
     for left_over in (".v0.partial", ".v0.aside"):

@@ -14,7 +14,7 @@ from tokengov_pipelines.domain.chargeback import InvoiceHeader
 from tokengov_pipelines.domain.match_result import ErrorCode, LineDifference, LineOutcome, MatchError
 from tokengov_pipelines.domain.period import BillingMonth
 from tokengov_pipelines.domain.reconciling_items import reconciling_items
-from tokengov_pipelines.pack.content import assemble_pack
+from tokengov_pipelines.pack.content import PackParts, assemble_pack
 from tokengov_pipelines.pack.writer import PackError, sha256_of
 
 D = Decimal
@@ -29,18 +29,8 @@ def header(rec, total=None):
 
 def assembled(recs, *, items=None, unproxied=None, invoices=(), **more):
     """A pack whose invoices could not be charged: what is tested is the reconciliation."""
-    return assemble_pack(
-        OCTOBER,
-        0,
-        lines=[],
-        problems=[],
-        invoices=invoices,
-        sources=[],
-        reconciliations=recs,
-        items=items,
-        unproxied=unproxied,
-        **more,
-    )
+    rows = {"reconciliations": recs, "items": items, "unproxied": unproxied, **more}
+    return assemble_pack(OCTOBER, 0, PackParts(lines=[], problems=[], invoices=invoices, sources=[], **rows))
 
 
 def items_of(rec, unproxied=()):
@@ -53,8 +43,11 @@ def test_the_files_are_in_the_pack_and_their_totals_are_read_back():
     assert sorted(content.files) == [
         "chargeback.csv",
         "control_totals.json",
+        "pack.xlsx",
         "recon_items.csv",
         "reconciliation.csv",
+        "summary.html",
+        "summary.pdf",
         "unproxied.csv",
         picture,
     ]
@@ -142,7 +135,7 @@ def test_equal_months_are_equal_packs_and_the_picture_is_not_in_the_hash():
     assert replace(one, files=without).content_sha256 == one.content_sha256
 
 
-def test_without_a_reconciliation_the_pack_is_what_it_was():
-    content = assemble_pack(OCTOBER, 0, lines=[], problems=[], invoices=[], sources=[])
-    assert sorted(content.files) == ["chargeback.csv", "control_totals.json"]
+def test_without_a_reconciliation_nothing_is_said_of_one():
+    content = assembled(None)
+    assert not {"reconciliation.csv", "recon_items.csv", "unproxied.csv"} & set(content.files)
     assert "open_items" not in content.totals
