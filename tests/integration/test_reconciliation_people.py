@@ -192,9 +192,11 @@ def test_every_planted_cause_is_a_component_an_item_and_an_alert_and_the_close_i
     assert [tuple(row[name] for name in fields) for row in keys] == [
         ("", "no key", "", "2026-09-07", "5", SONNET, "2500075", "250025", "7.500400000000", "7.500400000000", "E2",
          "CC-990-CENTRAL", "central", "move_to_proxy", "2026-12-31", "excepted"),
-        ("sandbox", "...ests", "Sam Stray", "2026-09-07", "5", OPUS, "1000030", "100010", "7.500400000000",
+        ("sandbox", "...ests", SAM.id, "2026-09-07", "5", OPUS, "1000030", "100010", "7.500400000000",
          "7.500400000000", "E1", "CC-200", "created_by", "move_to_proxy", "2026-09-21", "new"),
     ]  # fmt: skip
+    named = home.rows("fct_unproxied_keys", f"billing_month={SEPTEMBER}")
+    assert {row["created_by"] for row in named} == {None, "Sam Stray"}  # for the platform; a pack has no names
 
     assert {
         name: (str(alert.severity), alert.owner, plain(alert.amount or D(0)))
