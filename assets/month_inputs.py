@@ -26,6 +26,7 @@ from assets.reconciliation_inputs import (
     read_invoices,
 )
 from assets.unit_cost import gather_pull_requests
+from resources.directory import DIRECTORY_SCHEMAS
 from resources.invoices import INVOICES_SCHEMA
 from resources.lake import Lake
 from resources.price_book import PRICE_BOOK_SCHEMAS, provider_slugs
@@ -282,11 +283,10 @@ def _holds(row: dict[str, Any], days: InvoicePeriod) -> bool:
     return "valid_from" not in row or (row["valid_from"] < days.end and (until is None or until > days.start))
 
 
-def _directory(lake: Lake, name: str, table: str, days: InvoicePeriod) -> pa.Table | None:
-    files = lake.current_files(table)
-    if not files:
-        return None
-    content = pa.concat_tables([pq.read_table(path, partitioning=None) for path in files], promote_options="default")
+def _directory(lake: Lake, name: str, table: str, days: InvoicePeriod) -> pa.Table:
+    empty = DIRECTORY_SCHEMAS[table.removeprefix("directory_")].empty_table()
+    parts = [pq.read_table(path, partitioning=None) for path in lake.current_files(table)]
+    content = pa.concat_tables([empty, *parts], promote_options="default")
     if name == names.FX_RATES:
         earliest = days.start - dt.timedelta(days=62)
         near = [at for at, row in enumerate(content.to_pylist()) if row["rate_date"] >= earliest]

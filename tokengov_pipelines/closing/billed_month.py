@@ -18,6 +18,7 @@ from tokengov_pipelines.closing.match import MonthMatch
 from tokengov_pipelines.closing.usage_values import UsageValues, usage_values
 from tokengov_pipelines.domain.allocation import AllocationBasis, DirectedCredit
 from tokengov_pipelines.domain.bypass_keys import OwnedUse
+from tokengov_pipelines.domain.charge_detail import UsedBy
 from tokengov_pipelines.domain.chargeback import (
     BilledMonth,
     InvoiceHeader,
@@ -157,6 +158,11 @@ def _in_currency_of(parts: BilledParts, rate: Decimal) -> BilledParts:
         non_token={month: _quotient(amount, rate) for month, amount in parts.non_token.items()},
         central=_quotient(parts.central, rate),
     )
+
+
+def in_currency(rows: list[UsedBy], rate: Decimal) -> list[UsedBy]:
+    """Drill rows with what was logged in the invoice's currency; their repriced value is a weight and stays."""
+    return rows if rate == 1 else [replace(row, logged=_quotient(row.logged, rate)) for row in rows]
 
 
 def _divided(amounts: Mapping[str, Decimal], rate: Decimal) -> dict[str, Decimal]:

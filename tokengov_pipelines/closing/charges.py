@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tokengov_pipelines.closing.billed_month import billed_month, charged_by, total_of
+from tokengov_pipelines.closing.billed_month import billed_month, charged_by, in_currency, total_of
 from tokengov_pipelines.closing.findings import MonthFindings
 from tokengov_pipelines.closing.inputs import COST_CENTERS, TEAMS, USAGE_CELLS, MonthInputs
 from tokengov_pipelines.closing.match import MonthMatch
@@ -78,7 +78,7 @@ def charge_inputs(inputs: MonthInputs, match: MonthMatch, found: MonthFindings, 
         billed.append(part)
         seats += of_seats
         for code, rows in values.used.items():
-            used[header.provider, header.invoice_id, code] = rows
+            used[header.provider, header.invoice_id, code] = in_currency(rows, part.fx_rate)
     payers = [(each.header.provider, code) for each in billed for code in _payers(each)]
     problems = [*charge_problems(month, headers, spend, cost_centers, policy, rates=match.rates, payers=payers)]
     problems += [

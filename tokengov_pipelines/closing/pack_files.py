@@ -6,7 +6,7 @@ Belongs here: which result goes into which file. Does not belong here: the files
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from tokengov_pipelines.closing.closed_month import ClosedMonth
@@ -15,12 +15,14 @@ from tokengov_pipelines.closing.inputs import USAGE_CELLS
 from tokengov_pipelines.closing.match import statements_of
 from tokengov_pipelines.domain.allocation import ChargeType
 from tokengov_pipelines.domain.invoice import Invoice
+from tokengov_pipelines.domain.journal import JournalLine
 from tokengov_pipelines.domain.money import exact_product, exact_sum, round_posting
 from tokengov_pipelines.domain.restatement import CorrectionReason
 from tokengov_pipelines.pack.chargeback_csv import CHARGEBACK_CSV
 from tokengov_pipelines.pack.content import PackContent, PackParts, SuspenseList, assemble_pack, content_of_close
 from tokengov_pipelines.pack.focus_inputs import FocusInputs, FocusProvider, focus_provider
-from tokengov_pipelines.pack.journal_formats import JournalMap, shipped_maps, with_values
+from tokengov_pipelines.pack.journal_exports import journal_exports
+from tokengov_pipelines.pack.journal_formats import JournalFormatError, JournalMap, shipped_maps, with_values
 from tokengov_pipelines.pack.suspense_csv import SUSPENSE_CSV, SuspenseCalls, SuspensePolicy
 from tokengov_pipelines.policy import JournalPolicy
 
@@ -41,6 +43,7 @@ def pack_parts(closed: ClosedMonth, inputs: Mapping[str, bytes]) -> PackParts:
     month_inputs, charges, found = closed.inputs, closed.charges, closed.findings
     policy, facts = month_inputs.policy, month_inputs.facts
     previous = facts.previous_files
+    maps, refused = fitting_maps(closed.journal, policy.journal)
     corrections = charges.corrections
     return PackParts(
         lines=charges.lines,
@@ -49,7 +52,8 @@ def pack_parts(closed: ClosedMonth, inputs: Mapping[str, bytes]) -> PackParts:
         sources=facts.sources,
         detail=charges.detail,
         journal=closed.journal,
-        journal_maps=_journal_maps(policy.journal),
+        journal_maps=maps,
+        notes=refused,
         corrections=corrections,
         listed_corrections=facts.listed_corrections,
         suspense=SuspenseList(
@@ -100,6 +104,20 @@ def _focus_providers(closed: ClosedMonth) -> dict[str, FocusProvider]:
         )
         for code in sorted({line.provider for line in closed.charges.lines})
     }
+
+
+def fitting_maps(lines: Iterable[JournalLine], policy: JournalPolicy) -> tuple[tuple[JournalMap, ...], tuple[str, ...]]:
+    """The forms that take the month's journal, and why another does not: the report says that its file is missing."""
+    journal = list(lines)
+    maps, refused = [], []
+    for each in _journal_maps(policy):
+        try:
+            journal_exports(journal, [each])
+        except JournalFormatError as error:
+            refused.append(f"No journal for {each.format}: {str(error).partition('. Fix')[0]}.")
+        else:
+            maps.append(each)
+    return tuple(maps), tuple(refused)
 
 
 def _journal_maps(policy: JournalPolicy) -> tuple[JournalMap, ...]:

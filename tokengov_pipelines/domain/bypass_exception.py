@@ -99,9 +99,10 @@ def governing_exception(
 ) -> tuple[BypassException, ExceptionState] | None:
     """The exception that speaks for a key on a day, and its state; None where there is none or all were withdrawn.
 
-    One in force goes before one that has expired, and the one that ends last before the others.
+    One in force goes before one that has expired, and the one that ends last before the others. One that was granted
+    after the day counts from its first day on: use is found first, and allowed then.
     """
-    found = [(each, each.state_on(day)) for each in exceptions if each.key == key]
+    found = [(each, each.state_on(max(day, each.granted_on))) for each in exceptions if each.key == key]
     for wanted in (ExceptionState.IN_FORCE, ExceptionState.EXPIRED):
         fitting = [each for each, state in found if state is wanted]
         if fitting:

@@ -7,11 +7,17 @@ Belongs here: the checks before a charge. Does not belong here: the charge (`cha
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from tokengov_pipelines.domain.attribution import Rung
 from tokengov_pipelines.domain.chargeback import ChargebackPolicy, CostCenter, InvoiceHeader
 from tokengov_pipelines.domain.money import MoneyError, exact_sum, minor_unit_scale, quantize_internal, round_posting
 from tokengov_pipelines.domain.period import BillingMonth
+
+MISSING_INVOICE: Final = "missing_invoice"
+UNCOVERED_DAYS: Final = "uncovered_days"
+NOT_INVOICED: Final = frozenset({MISSING_INVOICE, UNCOVERED_DAYS})
+"""What holds the close of a month and not the draft of the other providers: an invoice is still to come."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,14 @@ def _missing(
     total = exact_sum(row.logged if not invoices else row.uncovered for row in rows)
     if not total:
         return []
-    missing = "no invoice" if not invoices else "no invoice that bills those days"
-    what = f"{provider} logged {quantize_internal(total)} {policy.functional_currency} in {month} and has {missing}"
+    logged = f"{provider} logged {quantize_internal(total)} {policy.functional_currency} in {month}"
+    if invoices:
+        fix = f"tokengov invoice new {provider} {month} for these days, or correct the periods of the invoices"
+        return [ChargebackProblem(UNCOVERED_DAYS, provider, f"{logged} and has no invoice that bills those days", fix)]
     fix = (
         f"tokengov invoice new {provider} {month}, or approve an accrual: tokengov accruals approve {month} {provider}"
     )
-    return [ChargebackProblem("missing_invoice", provider, what, fix)]
+    return [ChargebackProblem(MISSING_INVOICE, provider, f"{logged} and has no invoice", fix)]
 
 
 def _overlapping(provider: str, month: BillingMonth, invoices: Sequence[InvoiceHeader]) -> list[ChargebackProblem]:

@@ -322,9 +322,9 @@ def test_an_exception_that_is_over_says_so():
 
 def test_an_exception_of_today_speaks_for_a_month_that_is_over():
     granted = exception(granted_on=dt.date(2026, 11, 5))
-    assert [row.status for row in ci_month().key_rows(exceptions=[granted])] == ["new"]
-    today = replace(RULES, exceptions_on=dt.date(2026, 11, 5))
-    assert [row.status for row in ci_month().key_rows(exceptions=[granted], rules=today)] == ["excepted"]
+    assert [row.status for row in ci_month().key_rows(exceptions=[granted])] == ["excepted"]
+    later = replace(RULES, exceptions_on=dt.date(2026, 12, 24))
+    assert [row.status for row in ci_month().key_rows(exceptions=[granted], rules=later)] == ["exception_expired"]
 
 
 def test_an_exception_that_was_withdrawn_leaves_the_key_open():

@@ -40,7 +40,7 @@ CROSSING = InvoicePeriod(dt.date(2026, 10, 15), dt.date(2026, 11, 15))
         (
             [header("1.00", period=SECOND_HALF)],
             [logged("CC-100", "7.5", uncovered="2.5")],
-            "missing_invoice",
+            "uncovered_days",
             "logged 2.500000000000 USD in 2026-10 and has no invoice that bills those days",
         ),
         (
