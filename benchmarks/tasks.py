@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,17 @@ def close_by_product(home: str, month: str) -> dict[str, Any]:
     _run_job(installation, "prepare_month_job", month, month)
     finished = time.perf_counter()
     with (installation.packs_dir / month / "v0" / "chargeback.csv").open(encoding="utf-8", newline="") as handle:
-        lines = [
-            [line["provider"], line["cost_center"], line["charge_type"], line["quantity_tokens"], line["amount"]]
-            for line in csv.DictReader(handle)
-        ]
+        rows = list(csv.DictReader(handle))
+    # The script knows what was logged and what it does not explain; the product tells that rest by its causes.
+    lines = [
+        [line["provider"], line["cost_center"], "direct", line["quantity_tokens"], line["amount"]]
+        for line in rows
+        if line["charge_type"] == "direct"
+    ]
+    for provider in sorted({line["provider"] for line in rows}):
+        rest = [line for line in rows if line["provider"] == provider and line["charge_type"] != "direct"]
+        amount = sum((Decimal(line["amount"]) for line in rest), Decimal("0.00"))
+        lines.append([provider, installation.policy.attribution.central, "central", "", f"{amount:f}"])
     return {"load_days": loaded - started, "prepare_month": finished - loaded, "lines": sorted(lines)}
 
 

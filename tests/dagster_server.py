@@ -124,7 +124,12 @@ class DagsterServer:
 
     def named(self, word: str) -> list[psutil.Process]:
         """Those of the family whose command line has this word."""
-        return [process for process in self.family() if word in process.cmdline()]
+        found = []
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended since it was listed
+                if word in process.cmdline():
+                    found.append(process)
+        return found
 
     def postgres(self) -> list[psutil.Process]:
         """The processes of the demo's Postgres."""
